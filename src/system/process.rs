@@ -1,0 +1,104 @@
+//! Processes: a program, what it waits for, and how it was started.
+
+use std::sync::Arc;
+
+use crate::machine::{Effect, NoAnswer, Pid, Program, Reply, Request, Response};
+
+/// One process of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// What it runs, having said the effect that is pending.
+    pub program: Program,
+    /// What it does or waits for.
+    pub status: Status,
+    /// The request that started it, when it is a handler.
+    pub request: Option<Arc<Request>>,
+    /// Its response to that request, once given.
+    pub response: Option<Response>,
+    /// The last response it got to a request of its own.
+    pub received: Option<Result<Response, NoAnswer>>,
+    /// How many processes it has started.
+    pub starts: u8,
+    /// The name in lanes, unique in the run.
+    pub label: Arc<str>,
+    /// What the environment may do to it.
+    pub role: Role,
+}
+
+/// What a process is, and so which faults can meet it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Outside the system under test: a customer's browser, a partner's client. Does not crash (a client that does is one that gives up).
+    Client,
+    /// Started by a request; a crash ends it.
+    Handler,
+    /// Runs by itself; after a crash it is started anew from its beginning.
+    Worker,
+    /// The network and other people's machines: delivers webhooks.
+    Courier,
+}
+
+/// What a process does or waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Its effect has not taken place yet.
+    Ready(Effect),
+    /// Its statement waits inside the database.
+    Blocked {
+        /// The connection breaks when the statement ends: its reply is lost.
+        lose: bool,
+    },
+    /// It waits for the response of a handler, which may already be on its way.
+    Awaiting {
+        /// The handler.
+        child: Pid,
+        /// The response on its way.
+        answer: Option<Result<Response, NoAnswer>>,
+    },
+    /// A reply is on its way.
+    Arriving(Reply),
+    /// It sleeps until this moment of virtual time, in microseconds.
+    Sleeping(i64),
+    /// It crashed while its statement waits in the database, which does not know yet.
+    Orphaned,
+    /// It has ended.
+    Finished,
+    /// It has crashed, for good.
+    Crashed,
+}
+
+impl Process {
+    /// Whether it neither ended nor crashed.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.status, Status::Finished | Status::Crashed | Status::Orphaned)
+    }
+
+    /// Its pending effect.
+    pub fn pending(&self) -> Option<&Effect> {
+        match &self.status {
+            Status::Ready(effect) => Some(effect),
+            _ => None,
+        }
+    }
+}
+
+impl Process {
+    /// A process that has said its first effect.
+    pub(super) fn ready(program: Program, effect: Effect, role: Role, label: Arc<str>) -> Self {
+        let status = if effect == Effect::Done {
+            Status::Finished
+        } else {
+            Status::Ready(effect)
+        };
+        Process {
+            program,
+            status,
+            request: None,
+            response: None,
+            received: None,
+            starts: 0,
+            label,
+            role,
+        }
+    }
+}

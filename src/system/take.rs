@@ -1,0 +1,440 @@
+//! What a step does.
+
+use std::sync::Arc;
+
+use super::courier::Courier;
+use super::footprint::{Footprint, Resource};
+use super::process::{Process, Role, Status};
+use super::step::{Action, Fault};
+use super::trace::Event;
+use super::{State, System};
+use crate::machine::service::Call;
+use crate::machine::{Branch, Effect, NoAnswer, Pid, Program, Reply, Request, Response, Sql, SqlError, SqlState};
+use crate::world::database::DbEvent;
+
+/// What a step did and what it touched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Taken {
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// What it read and wrote.
+    pub footprint: Footprint,
+}
+
+impl System {
+    /// Takes an enabled action. `branch` decides what the world leaves open.
+    ///
+    /// # Panics
+    /// If the action is not enabled in this state: a driver's mistake.
+    pub fn take(&self, state: &mut State, action: Action, branch: &mut dyn Branch) -> Taken {
+        assert!(
+            self.is_enabled(state, action),
+            "{action:?} is not enabled in this state"
+        );
+        let mut run = Run {
+            system: self,
+            state,
+            branch,
+            taken: Taken::default(),
+        };
+        match action {
+            Action::Run(pid) => run.process(pid),
+            Action::Fault(pid, fault) => run.fault(pid, fault),
+            Action::Tick => run.tick(),
+        }
+        run.taken
+    }
+}
+
+struct Run<'a> {
+    system: &'a System,
+    state: &'a mut State,
+    branch: &'a mut dyn Branch,
+    taken: Taken,
+}
+
+impl Run<'_> {
+    fn process(&mut self, pid: Pid) {
+        self.touch(Resource::Process(pid), true);
+        let process = self.edit(pid);
+        match std::mem::replace(&mut process.status, Status::Finished) {
+            Status::Ready(effect) => self.effect(pid, effect, Luck::Good),
+            Status::Arriving(reply) => self.receive(pid, reply),
+            Status::Awaiting {
+                answer: Some(answer), ..
+            } => self.receive(pid, Reply::Response(answer)),
+            status => unreachable!("a process that can't run was run: {status:?}"),
+        }
+    }
+
+    fn effect(&mut self, pid: Pid, effect: Effect, luck: Luck) {
+        match effect {
+            Effect::Sql(sql) => self.sql(pid, sql, luck),
+            Effect::Call(call) => self.call(pid, call, luck),
+            Effect::Send(request) => self.send(pid, request, luck),
+            Effect::Respond(response) => self.respond(pid, response),
+            Effect::Spawn { label, program } => {
+                self.did(
+                    pid,
+                    Effect::Spawn {
+                        label: label.clone(),
+                        program: program.clone(),
+                    },
+                    Some(Reply::Went),
+                );
+                self.start(pid, label, program, Role::Handler, None);
+                self.deliver(pid, Reply::Went);
+            }
+            Effect::Sleep(span) => {
+                let until = self.state.world.now.saturating_add(span.max(0));
+                self.touch(Resource::Clock, false);
+                self.did(pid, Effect::Sleep(span), None);
+                match span {
+                    ..=0 => self.deliver(pid, Reply::Went),
+                    _ => self.edit(pid).status = Status::Sleeping(until),
+                }
+            }
+            Effect::Done => self.end(pid),
+        }
+    }
+
+    fn sql(&mut self, pid: Pid, sql: Sql, luck: Luck) {
+        self.did(pid, Effect::Sql(sql.clone()), None);
+        let lose = luck == Luck::ReplyLost;
+        self.edit(pid).status = Status::Blocked { lose };
+        let now = self.state.world.now;
+        let events = self.state.world.database.execute(pid, &sql, now, self.branch);
+        self.touch_database();
+        self.database(events, Some(pid));
+    }
+
+    /// What the database did, as replies to the processes. The statement of `own` was just sent; all others had waited.
+    fn database(&mut self, events: Vec<DbEvent>, own: Option<Pid>) {
+        for event in events {
+            match event {
+                DbEvent::Notice { session, text, .. } => self.taken.events.push(Event::Notice { pid: session, text }),
+                DbEvent::Blocked { session, by } => self.taken.events.push(Event::Blocked { pid: session, by }),
+                DbEvent::Woken { .. } => {}
+                DbEvent::Done { session, result } => {
+                    let reply = match result {
+                        Ok(mut results) => Ok(results.pop().unwrap_or_default()),
+                        Err(failure) => Err(failure.error),
+                    };
+                    self.statement_ended(session, reply, own == Some(session));
+                }
+                DbEvent::Refused { session, refused } => {
+                    let reason = refused.to_string();
+                    self.taken.events.push(Event::Refused {
+                        pid: session,
+                        reason: reason.as_str().into(),
+                    });
+                    let error = SqlError::new(SqlState(*b"0A000"), reason);
+                    self.statement_ended(session, Err(error), own == Some(session));
+                }
+            }
+        }
+    }
+
+    fn statement_ended(&mut self, pid: Pid, result: Result<crate::machine::Rows, SqlError>, own: bool) {
+        self.touch(Resource::Process(pid), true);
+        let status = self.state.processes.get(&pid).map(|process| process.status.clone());
+        let (reply, disconnect) = match status {
+            Some(Status::Blocked { lose: false }) => (Some(Reply::Sql(result)), false),
+            Some(Status::Blocked { lose: true }) => (Some(Reply::Sql(Err(connection_lost()))), true),
+            Some(Status::Orphaned) => {
+                self.edit(pid).status = Status::Crashed;
+                (None, true)
+            }
+            _ => (None, false),
+        };
+        if let Some(reply) = &reply {
+            match self.taken.events.first_mut() {
+                Some(Event::Did {
+                    pid: first,
+                    reply: missing,
+                    ..
+                }) if own && *first == pid => *missing = Some(reply.clone()),
+                Some(Event::Faulted { .. }) if own => {
+                    if let Some(Event::Did { reply: missing, .. }) = self.taken.events.get_mut(1) {
+                        *missing = Some(reply.clone());
+                    }
+                }
+                _ => self.taken.events.push(Event::Woken {
+                    pid,
+                    reply: reply.clone(),
+                }),
+            }
+        }
+        if disconnect {
+            self.disconnect(pid);
+        }
+        if let Some(reply) = reply {
+            self.deliver(pid, reply);
+        }
+    }
+
+    fn disconnect(&mut self, pid: Pid) {
+        let now = self.state.world.now;
+        let events = self.state.world.database.disconnect(pid, now, self.branch);
+        self.touch_database();
+        self.database(events, None);
+    }
+
+    fn call(&mut self, pid: Pid, call: Call, luck: Luck) {
+        let now = self.state.world.now;
+        let Some(service) = self.state.world.services.get_mut(&call.service) else {
+            let reply = Reply::Service(Err(NoAnswer::Unavailable));
+            self.did(pid, Effect::Call(call), None);
+            self.edit(pid).status = Status::Arriving(reply);
+            return;
+        };
+        let keys = service.get().touches(&call);
+        let (answer, deliveries) = service.change(|service| (service.call(pid, &call, now), service.deliveries()));
+        for (key, write) in keys {
+            self.touch(Resource::Service(call.service.clone(), key), write);
+        }
+        self.touch(Resource::Clock, false);
+        self.did(pid, Effect::Call(call), None);
+        for delivery in deliveries {
+            let courier = Program::new(Courier::new(&delivery));
+            self.start(pid, delivery.label, courier, Role::Courier, None);
+        }
+        let answer = if luck == Luck::ReplyLost {
+            Err(NoAnswer::TimedOut)
+        } else {
+            answer
+        };
+        self.edit(pid).status = Status::Arriving(Reply::Service(answer));
+    }
+
+    fn send(&mut self, pid: Pid, request: Request, luck: Luck) {
+        self.did(pid, Effect::Send(request.clone()), None);
+        if luck == Luck::RequestLost {
+            self.edit(pid).status = Status::Arriving(Reply::Response(Err(NoAnswer::TimedOut)));
+            return;
+        }
+        let Some(endpoint) = self.system.spec.endpoints.get(&request.endpoint) else {
+            let answer = Response::new(404, "no such endpoint");
+            self.edit(pid).status = Status::Arriving(Reply::Response(Ok(answer)));
+            return;
+        };
+        let (program, role) = ((endpoint.open)(&request), endpoint.role);
+        let request = Arc::new(request);
+        let copies = if luck == Luck::SentTwice { 2 } else { 1 };
+        let mut first = None;
+        for _ in 0..copies {
+            let number = self.edit(pid).starts + 1;
+            let label = format!("{}/{number}", self.edit(pid).label);
+            let child = self.start(pid, label.into(), program.clone(), role, Some(request.clone()));
+            first = first.or(child);
+        }
+        self.edit(pid).status = match first {
+            Some(child) => Status::Awaiting { child, answer: None },
+            None => Status::Arriving(Reply::Response(Err(NoAnswer::Unavailable))),
+        };
+    }
+
+    fn respond(&mut self, pid: Pid, response: Response) {
+        self.did(pid, Effect::Respond(response.clone()), Some(Reply::Went));
+        if self.edit(pid).response.is_none() {
+            self.edit(pid).response = Some(response.clone());
+            self.answer(pid, Ok(response));
+        }
+        self.deliver(pid, Reply::Went);
+    }
+
+    /// Hands a handler's answer to whoever sent the request, if it still waits.
+    fn answer(&mut self, pid: Pid, response: Result<Response, NoAnswer>) {
+        let Some(parent) = pid.parent() else { return };
+        self.touch(Resource::Process(parent), true);
+        match self.state.processes.get(&parent).map(|parent| &parent.status) {
+            Some(Status::Awaiting { child, answer: None }) if *child == pid => {
+                self.edit(parent).status = Status::Awaiting {
+                    child: pid,
+                    answer: Some(response),
+                };
+            }
+            _ if response.is_ok() => self.taken.events.push(Event::Dropped { pid: parent, response }),
+            _ => {}
+        }
+    }
+
+    fn receive(&mut self, pid: Pid, reply: Reply) {
+        self.taken.events.push(Event::Received {
+            pid,
+            reply: reply.clone(),
+        });
+        if let Reply::Response(response) = &reply {
+            self.edit(pid).received = Some(response.clone());
+        }
+        self.deliver(pid, reply);
+    }
+
+    /// Steps the machine: its next effect is pending from now on.
+    fn deliver(&mut self, pid: Pid, reply: Reply) {
+        let process = self.edit(pid);
+        let effect = process.program.step(reply);
+        match effect {
+            Effect::Done => self.end(pid),
+            effect => process.status = Status::Ready(effect),
+        }
+    }
+
+    fn end(&mut self, pid: Pid) {
+        self.edit(pid).status = Status::Finished;
+        self.taken.events.push(Event::Ended { pid });
+        if self
+            .state
+            .processes
+            .get(&pid)
+            .is_some_and(|process| process.response.is_none() && process.request.is_some())
+        {
+            self.answer(pid, Err(NoAnswer::Reset));
+        }
+        self.disconnect(pid);
+    }
+
+    fn start(
+        &mut self,
+        by: Pid,
+        label: Arc<str>,
+        mut program: Program,
+        role: Role,
+        request: Option<Arc<Request>>,
+    ) -> Option<Pid> {
+        let number = self.edit(by).starts;
+        let pid = by.child(number)?;
+        self.edit(by).starts = number.checked_add(1).filter(|starts| *starts < 250)?;
+        let effect = program.step(Reply::Start);
+        let mut process = Process::ready(program, effect, role, label.clone());
+        process.request = request;
+        self.touch(Resource::Process(pid), true);
+        self.state.processes.insert(pid, Arc::new(process));
+        self.taken.events.push(Event::Started { pid, label });
+        Some(pid)
+    }
+
+    fn fault(&mut self, pid: Pid, fault: Fault) {
+        self.state.faults.spend(fault);
+        self.touch(Resource::Budget(fault), true);
+        self.touch(Resource::Process(pid), true);
+        self.taken.events.push(Event::Faulted { pid, fault });
+        match fault {
+            Fault::Timeout => self.give_up(pid),
+            Fault::Crash => self.crash(pid),
+            Fault::LostReply => self.unlucky(pid, Luck::ReplyLost),
+            Fault::Duplicate => self.unlucky(pid, Luck::SentTwice),
+            Fault::LostRequest => self.unlucky(pid, Luck::RequestLost),
+            Fault::Disconnect => {
+                self.disconnect(pid);
+                self.deliver(pid, Reply::Sql(Err(connection_lost())));
+            }
+            Fault::Outage => self.deliver(pid, Reply::Service(Err(NoAnswer::Unavailable))),
+        }
+    }
+
+    fn give_up(&mut self, pid: Pid) {
+        let process = self.edit(pid);
+        process.received = Some(Err(NoAnswer::TimedOut));
+        self.deliver(pid, Reply::Response(Err(NoAnswer::TimedOut)));
+    }
+
+    fn unlucky(&mut self, pid: Pid, luck: Luck) {
+        let process = self.edit(pid);
+        if let Status::Ready(effect) = std::mem::replace(&mut process.status, Status::Finished) {
+            self.effect(pid, effect, luck);
+        }
+    }
+
+    fn crash(&mut self, pid: Pid) {
+        let now = self.state.world.now;
+        for (name, service) in &mut self.state.world.services {
+            let before = service.clone();
+            service.change(|service| service.disconnected(pid, now));
+            let resource = Resource::Service(name.clone(), Resource::WHOLE.into());
+            self.taken.footprint.touch(resource, *service != before);
+        }
+        let process = self.edit(pid);
+        let waits = matches!(process.status, Status::Blocked { .. });
+        process.status = if waits { Status::Orphaned } else { Status::Crashed };
+        let unanswered = process.request.is_some() && process.response.is_none();
+        let restarts = process.role == Role::Worker && pid.parent().is_none() && !waits;
+        if unanswered {
+            self.answer(pid, Err(NoAnswer::Reset));
+        }
+        if !waits {
+            self.disconnect(pid);
+        }
+        if restarts && let Some(root) = self.system.spec.roots.get(usize::from(pid.top())) {
+            let mut program = root.program.clone();
+            let effect = program.step(Reply::Start);
+            let process = self.edit(pid);
+            process.program = program;
+            process.status = Status::Ready(effect);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.touch(Resource::Clock, true);
+        let Some(now) = self.system.next_deadline(self.state) else {
+            self.wake(Effect::IDLE);
+            return;
+        };
+        self.state.world.now = now;
+        self.taken.events.push(Event::Clock { now });
+        for service in self.state.world.services.values_mut() {
+            service.change(|service| service.advance(now));
+        }
+        let events = self.state.world.database.advance(now, self.branch);
+        self.touch_database();
+        self.database(events, None);
+        self.wake(now);
+    }
+
+    /// Ends every sleep that is due at this moment.
+    fn wake(&mut self, now: i64) {
+        let processes = self.state.processes.iter();
+        let due = processes.filter(|(_, process)| matches!(process.status, Status::Sleeping(until) if until <= now));
+        for pid in due.map(|(pid, _)| *pid).collect::<Vec<_>>() {
+            self.touch(Resource::Process(pid), true);
+            self.deliver(pid, Reply::Went);
+        }
+    }
+
+    fn did(&mut self, pid: Pid, effect: Effect, reply: Option<Reply>) {
+        self.taken.events.push(Event::Did { pid, effect, reply });
+    }
+
+    fn touch(&mut self, resource: Resource, write: bool) {
+        self.taken.footprint.touch(resource, write);
+    }
+
+    fn touch_database(&mut self) {
+        for (key, write) in self.state.world.database.footprint() {
+            self.taken.footprint.touch(Resource::Database(key), write);
+        }
+    }
+
+    fn edit(&mut self, pid: Pid) -> &mut Process {
+        match self.state.processes.get_mut(&pid) {
+            Some(process) => Arc::make_mut(process),
+            None => unreachable!("process {pid} was never started"),
+        }
+    }
+}
+
+/// How an effect fares on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Luck {
+    Good,
+    ReplyLost,
+    SentTwice,
+    RequestLost,
+}
+
+fn connection_lost() -> SqlError {
+    SqlError::new(
+        SqlState::CONNECTION_FAILURE,
+        "server closed the connection unexpectedly",
+    )
+}
