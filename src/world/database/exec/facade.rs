@@ -1,0 +1,345 @@
+//! [`Database`]: the model of the server as one value.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use crate::machine::{Branch, Pid, Rows, Sql, SqlError, Usual};
+use crate::value::Value;
+use crate::world::database::sql::parse::Kind;
+use crate::world::database::sql::refuse::BindError;
+use crate::world::database::store::{Access, Release};
+
+use super::engine::{Call, Engine};
+use super::message::Message;
+use super::script::Script;
+use super::session::Block;
+
+/// A connection is named by the process that holds it.
+pub type SessionId = Pid;
+
+/// How serious a message of the server is, as its client shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// `NOTICE`.
+    Notice,
+    /// `WARNING`.
+    Warning,
+    /// `INFO`.
+    Info,
+}
+
+/// What ended a message early: the results of the statements before it, and the error.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Failure {
+    /// Results of the statements that succeeded before.
+    pub results: Vec<Rows>,
+    /// The error.
+    pub error: SqlError,
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DbEvent {
+    /// The server sent a notice while it ran the session's message.
+    Notice {
+        /// Whose.
+        session: SessionId,
+        /// How serious.
+        severity: Severity,
+        /// The primary message.
+        text: Arc<str>,
+    },
+    /// The session's message waits now.
+    Blocked {
+        /// Whose.
+        session: SessionId,
+        /// For whom, as `pg_blocking_pids` says; empty when it sleeps.
+        by: Vec<SessionId>,
+    },
+    /// The session's message, which waited, goes on (it may be blocked again or done in a later event).
+    Woken {
+        /// Whose.
+        session: SessionId,
+    },
+    /// The session's message is finished: a result for each of its statements, or how far it came.
+    Done {
+        /// Whose.
+        session: SessionId,
+        /// What it returned.
+        result: Result<Vec<Rows>, Failure>,
+    },
+    /// The session's message has SQL that the model does not know; nothing of its statement was done.
+    Refused {
+        /// Whose.
+        session: SessionId,
+        /// What, and where.
+        refused: Refused,
+    },
+}
+
+/// Rows from outside the database, offered to [`Database::query`] under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualTable {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Names and SQL types (`bigint`, `text`, ...) of its columns.
+    pub columns: Vec<(Arc<str>, Arc<str>)>,
+    /// Its rows.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// SQL that the model does not know, with its place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{construct} is not supported (line {line}, column {column})")]
+pub struct Refused {
+    /// The construct's name.
+    pub construct: Arc<str>,
+    /// Its line in the text, from 1.
+    pub line: u32,
+    /// Its column, from 1.
+    pub column: u32,
+}
+
+/// Why [`Database::query`] or [`Database::run_script`] failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum QueryError {
+    /// The SQL is not known to the model.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The server would answer with an error.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+}
+
+impl From<crate::world::database::sql::refuse::Refused> for Refused {
+    fn from(refused: crate::world::database::sql::refuse::Refused) -> Self {
+        let construct = match refused.help {
+            Some(help) => format!("{} ({help})", refused.construct),
+            None => refused.construct,
+        };
+        Refused {
+            construct: construct.into(),
+            line: refused.line,
+            column: refused.column,
+        }
+    }
+}
+
+/// The model of a Postgres server: tables, rows, locks, transactions and sessions, as one value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Database {
+    engine: Engine,
+    script: Script,
+    touched: Touched,
+}
+
+impl Database {
+    /// An empty database.
+    pub fn new() -> Self {
+        Database::default()
+    }
+
+    /// An empty database of a release of the server; [`Database::new`] is the newest.
+    pub fn of(release: Release) -> Self {
+        let mut database = Database::default();
+        database.set_release(release);
+        database
+    }
+
+    /// From here on it behaves as this release does.
+    pub fn set_release(&mut self, release: Release) {
+        self.engine.store.set_release(release);
+    }
+
+    /// Which release of the server it behaves as.
+    pub fn release(&self) -> Release {
+        self.engine.store.behaves_as()
+    }
+
+    /// Runs schema and seed statements, each committed by itself. It must not wait.
+    pub fn run_script(&mut self, sql: &str) -> Result<Vec<Rows>, QueryError> {
+        self.script.ran(sql);
+        let mut results = Vec::new();
+        let statements = crate::world::database::sql::parse::parse(sql).map_err(Refused::from)?;
+        for statement in statements {
+            let events = self.execute(SCRIPT, &Sql::new(Arc::clone(&statement.text)), 0, &mut Usual);
+            for event in events {
+                match event {
+                    DbEvent::Done {
+                        result: Ok(mut rows), ..
+                    } => results.append(&mut rows),
+                    DbEvent::Done {
+                        result: Err(failure), ..
+                    } => {
+                        self.disconnect(SCRIPT, 0, &mut Usual);
+                        return Err(failure.error.into());
+                    }
+                    DbEvent::Refused { mut refused, .. } => {
+                        self.disconnect(SCRIPT, 0, &mut Usual);
+                        // Places are those of the whole script.
+                        if refused.line <= 1 {
+                            refused.column += statement.place.1.saturating_sub(1);
+                        }
+                        refused.line = refused.line.max(1) + statement.place.0.saturating_sub(1);
+                        return Err(refused.into());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.disconnect(SCRIPT, 0, &mut Usual);
+        Ok(results)
+    }
+
+    /// The texts that [`Database::run_script`] ran, in order: what a real server is set up with.
+    pub fn scripts(&self) -> &[Arc<str>] {
+        self.script.texts()
+    }
+
+    /// Whether every statement of the text is known to the model, in this database.
+    ///
+    /// Statements that the server would refuse as well (an unknown column, say) are no matter of this. DDL is judged by trying it out on
+    /// a copy.
+    pub fn check(&self, sql: &str) -> Result<(), Refused> {
+        let text: Arc<str> = sql.into();
+        let message = self.engine.catalog.plans.get(&text, || Message::parse(&text))?;
+        let mut copy: Option<Database> = None;
+        for planned in &message.statements {
+            let catalog = copy.as_ref().map_or(&self.engine.catalog, |copy| &copy.engine.catalog);
+            match &planned.statement.kind {
+                Kind::Sql(statement) if super::ddl::is_query(statement) => {
+                    // A plan depends on the catalog; the one of the copy is not cached.
+                    let result = match &copy {
+                        None => planned.plan(catalog).map(|_| ()),
+                        Some(_) => super::planner::plan_statement(catalog, statement, Vec::new(), &[]).map(|_| ()),
+                    };
+                    if let Err(BindError::Refused(refused)) = result {
+                        return Err(refused_at(planned, refused));
+                    }
+                }
+                Kind::Prepare { .. } if copy.is_none() => {
+                    if let Err(BindError::Refused(refused)) = planned.plan(catalog) {
+                        return Err(refused_at(planned, refused));
+                    }
+                }
+                Kind::Sql(_) => {
+                    let copy = copy.get_or_insert_with(|| self.clone());
+                    let text = Arc::clone(&planned.statement.text);
+                    for event in copy.execute(SCRIPT, &Sql::new(text), 0, &mut Usual) {
+                        if let DbEvent::Refused { mut refused, .. } = event {
+                            if refused.line <= 1 {
+                                refused.column += planned.statement.place.1.saturating_sub(1);
+                            }
+                            refused.line = refused.line.max(1) + planned.statement.place.0.saturating_sub(1);
+                            return Err(refused);
+                        }
+                    }
+                    copy.disconnect(SCRIPT, 0, &mut Usual);
+                }
+                Kind::Notify { .. } => return Err(planned.refuse("NOTIFY").into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one message (it may hold several statements) of a session and lets everybody run who can, until each is done or blocked.
+    ///
+    /// `now` is virtual time in microseconds; `branch` decides what the server leaves open.
+    pub fn execute(&mut self, session: SessionId, sql: &Sql, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        self.call(now, branch, |call| call.send(session, sql))
+    }
+
+    /// The connection is gone: its transaction is rolled back, its session locks are released.
+    pub fn disconnect(&mut self, session: SessionId, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        self.call(now, branch, |call| {
+            call.rollback(session);
+            call.engine.store.disconnect(session);
+            call.engine.sessions.remove(&session);
+        })
+    }
+
+    /// Time has come to `now`: sleeps and lock timeouts end.
+    pub fn advance(&mut self, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        self.call(now, branch, |call| call.pass_time())
+    }
+
+    fn call(&mut self, now: i64, branch: &mut dyn Branch, act: impl FnOnce(&mut Call<'_>)) -> Vec<DbEvent> {
+        let mut call = Call {
+            engine: &mut self.engine,
+            now,
+            branch,
+            events: Vec::new(),
+        };
+        act(&mut call);
+        call.settle();
+        let events = call.events;
+        self.touched.0 = self.engine.store.take_footprint();
+        events
+    }
+
+    /// The next moment at which [`Database::advance`] would do something.
+    pub fn next_wakeup(&self) -> Option<i64> {
+        let moments = self.engine.sessions.values().flat_map(|session| {
+            let deadline = session.running.as_ref().and_then(|running| running.deadline);
+            session.sleep.into_iter().chain(deadline.map(|deadline| deadline.at))
+        });
+        moments.min()
+    }
+
+    /// Whether the session's message waits.
+    pub fn is_blocked(&self, session: SessionId) -> bool {
+        self.engine
+            .sessions
+            .get(&session)
+            .is_some_and(|session| session.running.is_some())
+    }
+
+    /// Whether the session is inside a transaction block (also a failed one).
+    pub fn in_transaction(&self, session: SessionId) -> bool {
+        let block = self.engine.sessions.get(&session).map(|session| session.block);
+        block.is_some_and(|block| block != Block::None)
+    }
+
+    /// What the last call of [`Database::execute`], [`Database::disconnect`] or [`Database::advance`] touched: keys of rows,
+    /// index keys, predicates and locks, each with whether it was written. Not part of the state.
+    pub fn footprint(&self) -> Vec<(u64, bool)> {
+        super::footprint::keys(&self.touched.0)
+    }
+
+    /// For whom the session waits, as `pg_blocking_pids` says.
+    pub fn blockers(&self, session: SessionId) -> Vec<SessionId> {
+        self.engine.store.blockers(session)
+    }
+
+    /// Reads the committed state, and the extra tables, with one query.
+    pub fn query(&self, sql: &Sql, extra: &[VirtualTable]) -> Result<Rows, QueryError> {
+        super::query::query(&self.engine, sql, extra)
+    }
+}
+
+/// The session of scripts.
+const SCRIPT: SessionId = Pid::root(253);
+
+/// What the last call touched. Equal to any other: no part of the state.
+#[derive(Clone, Debug, Default)]
+struct Touched(Vec<Access>);
+
+impl PartialEq for Touched {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Touched {}
+
+impl Hash for Touched {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+fn refused_at(planned: &super::message::Planned, refused: crate::world::database::sql::refuse::Refused) -> Refused {
+    match planned.placed(refused.into()) {
+        BindError::Refused(refused) => refused.into(),
+        BindError::Sql(_) => planned.refuse("statement").into(),
+    }
+}

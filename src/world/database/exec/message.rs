@@ -1,0 +1,95 @@
+//! A message as it was parsed, with the plans of its statements as far as they were needed.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::world::database::sql::parse::{Kind, Statement, parse};
+use crate::world::database::sql::refuse::{BindError, Refused};
+use crate::world::database::sql::types::{Type, resolve};
+
+use super::catalog::Catalog;
+use super::plan::Plan;
+use super::planner::{Virtual, plan_statement};
+
+/// A parsed message.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// Its statements.
+    pub(crate) statements: Vec<Planned>,
+}
+
+/// A statement and its plan.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// The statement.
+    pub(crate) statement: Statement,
+    plan: OnceLock<Result<Arc<Plan>, BindError>>,
+}
+
+impl Message {
+    /// Parses a text.
+    pub(crate) fn parse(text: &str) -> Result<Message, Refused> {
+        let statements = parse(text)?;
+        Ok(Message {
+            statements: statements.into_iter().map(Planned::new).collect(),
+        })
+    }
+}
+
+impl Planned {
+    fn new(statement: Statement) -> Planned {
+        Planned {
+            statement,
+            plan: OnceLock::new(),
+        }
+    }
+
+    /// The plan of a query or a data-modifying statement, also of the one inside PREPARE.
+    pub(crate) fn plan(&self, catalog: &Catalog) -> Result<Arc<Plan>, BindError> {
+        self.plan_with(catalog, &[])
+    }
+
+    /// The same, with rows from outside under some names.
+    pub(crate) fn plan_with(&self, catalog: &Catalog, extra: &[Virtual]) -> Result<Arc<Plan>, BindError> {
+        let plan = self.plan.get_or_init(|| {
+            let (statement, declared) = match &self.statement.kind {
+                Kind::Sql(statement) => (statement, Vec::new()),
+                Kind::Prepare { types, statement, .. } => {
+                    let declared = types
+                        .iter()
+                        .map(|ty| resolve(ty, &mut |_| None))
+                        .collect::<Result<Vec<Type>, _>>()?;
+                    match &statement.kind {
+                        Kind::Sql(statement) => (statement, declared),
+                        _ => return Err(self.refuse("PREPARE of a utility statement").into()),
+                    }
+                }
+                _ => return Err(self.refuse("statement").into()),
+            };
+            plan_statement(catalog, statement, declared, extra).map(Arc::new)
+        });
+        plan.clone().map_err(|error| self.placed(error))
+    }
+
+    /// Refuses the statement.
+    pub(crate) fn refuse(&self, construct: &str) -> Refused {
+        let (line, column) = self.statement.place;
+        Refused {
+            construct: construct.to_owned(),
+            line,
+            column,
+            text: self.statement.text.to_string(),
+            help: None,
+        }
+    }
+
+    /// A refusal without a place gets the statement's.
+    pub(crate) fn placed(&self, error: BindError) -> BindError {
+        match error {
+            BindError::Refused(mut refused) if refused.line == 0 => {
+                (refused.line, refused.column) = self.statement.place;
+                BindError::Refused(refused)
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Catalog, planning, execution and sessions: SQL statements as operations of the store.
+//!
+//! A message comes in at [`facade`]; `engine` runs it statement by statement; `message` parses and caches; `planner` turns syntax
+//! into a `plan`; `run` executes a plan against the store. A statement that waits keeps its `journal` and runs again.
+
+mod block;
+mod catalog;
+mod control;
+mod ddl;
+mod engine;
+pub mod facade;
+mod footprint;
+mod journal;
+mod message;
+mod plan;
+mod plan_cache;
+mod planner;
+mod query;
+mod run;
+mod script;
+mod services;
+mod session;
+
+#[cfg(test)]
+mod tests;

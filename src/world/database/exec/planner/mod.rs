@@ -1,0 +1,361 @@
+//! From a statement's syntax tree to its [`Plan`].
+
+mod access;
+mod constant;
+mod from;
+mod items;
+mod modify;
+mod select;
+mod target;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use crate::world::database::exec::catalog::Catalog;
+use crate::world::database::sql::expr::{AggregateCall, Expr, SetCall};
+use crate::world::database::sql::refuse::{BindError, Refused};
+use crate::world::database::sql::scope::{Binder, ParamTypes, Scope};
+use crate::world::database::sql::types::Type;
+use crate::world::database::store::{Strength, TableId, TableMode};
+
+pub(crate) use constant::{RowEnv, constant_of};
+pub(crate) use target::{condition_of, expression_of, target_of};
+
+use super::plan::{Body, Columns, Cte, From, InsertSource, MergeAction, Plan, Query, Source, Subquery};
+
+/// A relation whose rows come from outside: its name and columns.
+pub(crate) type Virtual = (Arc<str>, Columns);
+
+/// Plans a query or a data-modifying statement.
+pub(crate) fn plan_statement(
+    catalog: &Catalog,
+    statement: &ast::Statement,
+    declared: Vec<Type>,
+    extra: &[Virtual],
+) -> Result<Plan, BindError> {
+    let mut planner = Planner {
+        extra,
+        params: ParamTypes::declared(declared),
+        ..Planner::bare(catalog)
+    };
+    let scope = Scope::empty();
+    let root = match statement {
+        ast::Statement::Query(query) => planner.query(query, &scope)?,
+        other => planner.modify(other, &scope)?,
+    };
+    let Planner {
+        params,
+        subqueries,
+        ctes,
+        locks,
+        writes,
+        row_lock,
+        related,
+        ..
+    } = planner;
+    let take = |slot: Option<_>| slot.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan"));
+    Ok(Plan {
+        root,
+        ctes: ctes.into_iter().map(|cte| take(cte.plan)).collect::<Result<_, _>>()?,
+        subqueries: subqueries
+            .into_iter()
+            .map(|plan| plan.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan")))
+            .collect::<Result<_, _>>()?,
+        params: params.types().to_vec(),
+        locks: locks.into_iter().collect(),
+        writes,
+        row_lock,
+        related,
+    })
+}
+
+/// The planner of one statement.
+pub(crate) struct Planner<'c> {
+    catalog: &'c Catalog,
+    extra: &'c [Virtual],
+    params: ParamTypes,
+    subqueries: Vec<Option<Subquery>>,
+    ctes: Vec<PendingCte>,
+    /// CTEs that names can find, innermost last.
+    visible: Vec<(Arc<str>, usize)>,
+    locks: BTreeMap<TableId, TableMode>,
+    levels: Vec<Level>,
+    writes: bool,
+    row_lock: Option<Strength>,
+    /// Tables that foreign keys may change.
+    related: Vec<super::plan::Target>,
+    /// Views being expanded, against recursion.
+    views: Vec<Arc<str>>,
+}
+
+/// A CTE while it is planned.
+struct PendingCte {
+    columns: Columns,
+    plan: Option<Cte>,
+    /// Its recursive term is being planned: a reference means the last round's rows.
+    recursing: bool,
+}
+
+/// What expressions of the clause that is bound at the moment may contain.
+struct Level {
+    clause: &'static str,
+    aggregates: Option<Vec<AggregateCall>>,
+    set_calls: Option<Vec<SetCall>>,
+    windows: Option<(u16, Vec<ast::Function>)>,
+}
+
+impl Level {
+    /// Neither aggregates nor set-returning or window functions.
+    fn plain(clause: &'static str) -> Level {
+        Level {
+            clause,
+            aggregates: None,
+            set_calls: None,
+            windows: None,
+        }
+    }
+}
+
+impl<'c> Planner<'c> {
+    fn bare(catalog: &'c Catalog) -> Self {
+        Planner {
+            catalog,
+            extra: &[],
+            params: ParamTypes::default(),
+            subqueries: Vec::new(),
+            ctes: Vec::new(),
+            visible: Vec::new(),
+            locks: BTreeMap::new(),
+            levels: Vec::new(),
+            writes: false,
+            row_lock: None,
+            related: Vec::new(),
+            views: Vec::new(),
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// Binds within a clause that allows no aggregates, set-returning or window functions.
+    fn plain<T>(
+        &mut self,
+        clause: &'static str,
+        bind: impl FnOnce(&mut Self) -> Result<T, BindError>,
+    ) -> Result<T, BindError> {
+        self.levels.push(Level::plain(clause));
+        let result = bind(self);
+        self.levels.pop();
+        result
+    }
+
+    fn lock(&mut self, table: TableId, mode: TableMode) {
+        let held = self.locks.entry(table).or_insert(mode);
+        *held = (*held).max(mode);
+    }
+
+    fn is_correlated(&self, id: u32) -> bool {
+        self.subqueries
+            .get(id as usize)
+            .and_then(Option::as_ref)
+            .is_none_or(|subquery| subquery.correlated)
+    }
+
+    /// How many levels out of `query` its expressions reach: 0 for none.
+    fn reach(&self, query: &Query) -> u16 {
+        let mut reach = 0;
+        visit_query(query, 0, &mut |expr, level| {
+            reach = reach.max(self.reach_of(expr).saturating_sub(level));
+        });
+        reach
+    }
+
+    /// How many levels out of its own an expression reaches.
+    fn reach_of(&self, expr: &Expr) -> u16 {
+        let mut reach = 0;
+        expr.walk(&mut |part| match part {
+            Expr::Column { depth, .. } => reach = reach.max(*depth),
+            Expr::Subquery { id, .. } => {
+                if let Some(Some(subquery)) = self.subqueries.get(*id as usize) {
+                    reach = reach.max(self.reach(&subquery.query).saturating_sub(1));
+                }
+            }
+            _ => {}
+        });
+        reach
+    }
+}
+
+impl Binder for Planner<'_> {
+    fn params(&mut self) -> &mut ParamTypes {
+        &mut self.params
+    }
+
+    fn subquery(&mut self, query: &ast::Query, scope: &Scope<'_>) -> Result<(u32, Vec<(Arc<str>, Type)>), BindError> {
+        let id = self.subqueries.len();
+        self.subqueries.push(None);
+        let query = self.query(query, scope)?;
+        let columns = query.columns.to_vec();
+        let correlated = self.reach(&query) > 0;
+        self.subqueries[id] = Some(Subquery { query, correlated });
+        Ok((id as u32, columns))
+    }
+
+    fn aggregate(&mut self, call: AggregateCall) -> Result<u32, BindError> {
+        let Some(level) = self.levels.last_mut() else {
+            return Err(BindError::sql(b"42803", "aggregate functions are not allowed here"));
+        };
+        let Some(aggregates) = &mut level.aggregates else {
+            let message = format!("aggregate functions are not allowed in {}", level.clause);
+            return Err(BindError::sql(b"42803", message));
+        };
+        if let Some(known) = aggregates.iter().position(|known| *known == call) {
+            return Ok(known as u32);
+        }
+        aggregates.push(call);
+        Ok(aggregates.len() as u32 - 1)
+    }
+
+    fn set_returning(&mut self, call: SetCall) -> Result<u32, BindError> {
+        let Some(level) = self.levels.last_mut() else {
+            return Err(BindError::sql(b"0A000", "set-returning functions are not allowed here"));
+        };
+        let Some(calls) = &mut level.set_calls else {
+            let message = format!("set-returning functions are not allowed in {}", level.clause);
+            return Err(BindError::sql(b"0A000", message));
+        };
+        calls.push(call);
+        Ok(calls.len() as u32 - 1)
+    }
+
+    fn relation_oid(&mut self, name: &str) -> Option<u32> {
+        self.catalog.oid(name)
+    }
+
+    fn window(&mut self, call: &ast::Function) -> Result<(Expr, Type), BindError> {
+        match self.levels.last_mut().and_then(|level| level.windows.as_mut()) {
+            Some((base, windows)) => {
+                windows.push(call.clone());
+                let index = *base + windows.len() as u16 - 1;
+                Ok((Expr::Column { depth: 0, index }, Type::Int8))
+            }
+            None => Err(Refused::node("window function", call).into()),
+        }
+    }
+}
+
+/// Calls `visit` on every expression of a query, with the number of levels that lie between the query and the expression
+/// (sub-selects inside expressions aside).
+fn visit_query(query: &Query, level: u16, visit: &mut dyn FnMut(&Expr, u16)) {
+    for key in &query.order {
+        visit(&key.expr, level);
+    }
+    query
+        .limit
+        .iter()
+        .chain(&query.offset)
+        .for_each(|expr| visit(expr, level));
+    match &query.body {
+        Body::Select(select) => {
+            visit_from(&select.from, level, visit);
+            let keys = select.group.iter().flatten().map(|(expr, _)| expr);
+            let output = select.output.iter().chain(&select.gate).chain(&select.filter);
+            keys.chain(output)
+                .chain(&select.having)
+                .for_each(|expr| visit(expr, level));
+            for call in &select.aggregates {
+                call.args.iter().chain(&call.filter).for_each(|expr| visit(expr, level));
+                call.order_by.iter().for_each(|key| visit(&key.expr, level));
+            }
+            select
+                .set_calls
+                .iter()
+                .flat_map(|call| call.args.iter())
+                .for_each(|expr| visit(expr, level));
+            for window in &select.windows {
+                window.partition.iter().for_each(|(expr, _)| visit(expr, level));
+                window.order.iter().for_each(|key| visit(&key.expr, level));
+            }
+        }
+        Body::Values(rows) => rows.iter().flatten().for_each(|expr| visit(expr, level)),
+        Body::Set { left, right, .. } => {
+            visit_query(&left.query, level, visit);
+            visit_query(&right.query, level, visit);
+        }
+        Body::Insert(insert) => {
+            match &insert.source {
+                InsertSource::Rows(rows) => rows.iter().flatten().for_each(|expr| visit(expr, level)),
+                InsertSource::Query(query, map) => {
+                    visit_query(query, level, visit);
+                    map.iter().for_each(|expr| visit(expr, level));
+                }
+            }
+            insert.returning.iter().flatten().for_each(|expr| visit(expr, level));
+        }
+        Body::Update(update) => {
+            visit_from(&update.from, level, visit);
+            let set = update.set.iter().map(|(_, expr)| expr);
+            let rest = update
+                .gate
+                .iter()
+                .chain(&update.filter)
+                .chain(update.returning.iter().flatten());
+            set.chain(rest).for_each(|expr| visit(expr, level));
+        }
+        Body::Delete(delete) => {
+            visit_from(&delete.from, level, visit);
+            let rest = delete
+                .gate
+                .iter()
+                .chain(&delete.filter)
+                .chain(delete.returning.iter().flatten());
+            rest.for_each(|expr| visit(expr, level));
+        }
+        Body::Merge(merge) => {
+            visit_from(&merge.from, level, visit);
+            for clause in &merge.clauses {
+                clause.condition.iter().for_each(|expr| visit(expr, level));
+                match &clause.action {
+                    MergeAction::Update(set) => set.iter().for_each(|(_, expr)| visit(expr, level)),
+                    MergeAction::Insert(values) => values.iter().for_each(|expr| visit(expr, level)),
+                    MergeAction::Delete | MergeAction::Nothing => {}
+                }
+            }
+        }
+    }
+}
+
+fn visit_from(from: &From, level: u16, visit: &mut dyn FnMut(&Expr, u16)) {
+    match from {
+        From::Nothing => {}
+        From::Leaf(leaf) => {
+            leaf.filter.iter().for_each(|expr| visit(expr, level));
+            match &leaf.source {
+                // Keys of an index look-up are parts of conditions that are in the filter as well.
+                Source::Table { .. } | Source::Cte(_) | Source::Recursion(_) | Source::Rows(_) => {}
+                Source::Query(query) => visit_query(query, level + 1, visit),
+                Source::Function { call, .. } => call.args.iter().for_each(|expr| visit(expr, level)),
+            }
+        }
+        From::Join {
+            left,
+            right,
+            on,
+            filter,
+            ..
+        } => {
+            visit_from(left, level, visit);
+            visit_from(right, level, visit);
+            on.iter().chain(filter).for_each(|expr| visit(expr, level));
+        }
+    }
+}
+
+/// The parts of a condition that must all hold.
+fn conjuncts(expr: Expr, into: &mut Vec<Expr>) {
+    match expr {
+        Expr::And(list) => list.into_vec().into_iter().for_each(|part| conjuncts(part, into)),
+        other => into.push(other),
+    }
+}

@@ -1,0 +1,92 @@
+//! What a running statement asks of its session.
+
+use std::sync::Arc;
+
+use crate::machine::SqlError;
+use crate::world::database::sql::settings::Settings;
+use crate::world::database::store::SessionId;
+
+use super::facade::{DbEvent, Severity};
+use super::run::Services;
+use super::session::Session;
+
+/// A session while one of its statements runs.
+pub(super) struct Serving<'a> {
+    pub(super) id: SessionId,
+    pub(super) session: &'a mut Session,
+    pub(super) events: &'a mut Vec<DbEvent>,
+    pub(super) now: i64,
+    pub(super) statement_time: i64,
+    pub(super) drawn: &'a mut u64,
+}
+
+impl Services for Serving<'_> {
+    fn notice(&mut self, severity: Severity, text: String) {
+        self.events.push(DbEvent::Notice {
+            session: self.id,
+            severity,
+            text: text.into(),
+        });
+    }
+
+    fn now(&self) -> i64 {
+        self.now
+    }
+
+    fn transaction_time(&self) -> i64 {
+        self.session.began
+    }
+
+    fn statement_time(&self) -> i64 {
+        self.statement_time
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.session.settings
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        self.session.show(&name.to_ascii_lowercase())
+    }
+
+    fn set(&mut self, name: &str, value: String, local: bool) -> Result<(), SqlError> {
+        self.session.set(&name.to_ascii_lowercase(), Some(value), local)
+    }
+
+    fn sleep_until(&mut self, until: i64) {
+        self.session.sleep = (until != i64::MIN).then_some(until);
+    }
+
+    fn sleeping_until(&self) -> Option<i64> {
+        self.session.sleep
+    }
+
+    fn last_sequence(&mut self, sequence: Option<&str>) -> Option<i64> {
+        let name = match sequence {
+            Some(name) => name,
+            None => self.session.last_sequence.as_deref()?,
+        };
+        self.session.sequences.get(name).copied()
+    }
+
+    fn used_sequence(&mut self, sequence: &str, value: i64, drawn: bool) {
+        let name: Arc<str> = sequence.into();
+        self.session.sequences.insert(Arc::clone(&name), value);
+        if drawn {
+            self.session.last_sequence = Some(name);
+        }
+    }
+
+    fn draw(&mut self) -> u64 {
+        *self.drawn += 1;
+        *self.drawn
+    }
+
+    fn notify(&mut self, _channel: String, _payload: String) {}
+
+    fn backend_pid(&self, session: SessionId) -> i64 {
+        session
+            .path()
+            .fold(0, |number, part| number * 255 + i64::from(part) + 1)
+    }
+}

@@ -1,0 +1,107 @@
+//! Built-in functions and operators: the table of signatures and their evaluation.
+
+pub(super) mod array;
+pub(super) mod date;
+pub(super) mod json;
+pub(super) mod math;
+pub(super) mod text;
+
+use super::overload::Sig;
+use super::settings::Settings;
+use crate::machine::sql::SqlError;
+use crate::value::Value;
+
+/// A built-in function or operator whose result depends on its arguments and on settings only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Func {
+    /// Arithmetic.
+    Math(math::Math),
+    /// On text.
+    Text(text::Text),
+    /// On dates and times.
+    Date(date::DateFunc),
+    /// On JSON.
+    Json(json::JsonFunc),
+    /// On arrays, enums and rows.
+    Array(array::ArrayFunc),
+    /// Not evaluated as a function: the binder turns it into a node of its own.
+    Special(Special),
+}
+
+/// Functions that the binder turns into something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Special {
+    /// `now()`, `transaction_timestamp()`, `current_timestamp`
+    Now,
+    /// `statement_timestamp()`
+    StatementTime,
+    /// A volatile call.
+    Volatile(super::expr::Volatile),
+    /// `pg_typeof`
+    Typeof,
+    /// `to_jsonb`, `to_json`
+    ToJson,
+    /// Known to Postgres, not to the model.
+    Unsupported,
+}
+
+/// The overloads of a function name.
+pub(super) fn functions(name: &str) -> Vec<&'static Sig> {
+    tables().filter(|sig| sig.name == name).collect()
+}
+
+/// The overloads of an operator, by its symbol.
+pub(super) fn operators(symbol: &str) -> Vec<&'static Sig> {
+    let tables = [
+        math::OPERATORS,
+        text::OPERATORS,
+        date::OPERATORS,
+        json::OPERATORS,
+        array::OPERATORS,
+    ];
+    tables
+        .into_iter()
+        .flatten()
+        .copied()
+        .flatten()
+        .filter(|sig| sig.name == symbol)
+        .collect()
+}
+
+fn tables() -> impl Iterator<Item = &'static Sig> {
+    let tables = [
+        math::FUNCTIONS,
+        text::FUNCTIONS,
+        date::FUNCTIONS,
+        json::FUNCTIONS,
+        array::FUNCTIONS,
+        super::bind::special::FUNCTIONS,
+    ];
+    tables.into_iter().flatten()
+}
+
+/// Evaluates a call. A function that is strict is not asked when an argument is NULL.
+pub(super) fn apply(func: Func, args: &[Value], settings: &Settings) -> Result<Value, SqlError> {
+    if func.strict() && args.iter().any(Value::is_null) {
+        return Ok(Value::Null);
+    }
+    match func {
+        Func::Math(func) => math::apply(func, args),
+        Func::Text(func) => text::apply(func, args),
+        Func::Date(func) => date::apply(func, args, settings),
+        Func::Json(func) => json::apply(func, args),
+        Func::Array(func) => array::apply(func, args),
+        Func::Special(_) => Ok(Value::Null),
+    }
+}
+
+impl Func {
+    fn strict(self) -> bool {
+        match self {
+            Func::Text(func) => func.strict(),
+            Func::Json(func) => func.strict(),
+            Func::Array(func) => func.strict(),
+            Func::Math(_) | Func::Date(_) | Func::Special(_) => true,
+        }
+    }
+}

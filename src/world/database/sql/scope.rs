@@ -1,0 +1,313 @@
+//! The names an expression can see, and what binding asks of the planner.
+
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use super::expr::{AggregateCall, Expr, SetCall};
+use super::refuse::{BindError, Refused};
+use super::types::Type;
+
+/// The relations of one query level, and the level around it.
+#[derive(Clone, Debug, Default)]
+pub struct Scope<'a> {
+    /// The FROM items, in order; their columns lie in the level's row at [`Relation::offset`].
+    pub relations: Vec<Relation>,
+    /// Columns that an unqualified name finds before those of the relations: the merged ones of `JOIN ... USING`.
+    pub merged: Vec<(Arc<str>, Expr, Type)>,
+    /// The enclosing query, for correlated sub-selects.
+    pub parent: Option<&'a Scope<'a>>,
+}
+
+/// A FROM item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// The alias, or the table's name; `None` for a join that cannot be named.
+    pub name: Option<Arc<str>>,
+    /// Its columns.
+    pub columns: Vec<ScopeColumn>,
+    /// Where its first column lies in the level's row.
+    pub offset: u16,
+    /// Only `qualified` names find its columns (`excluded` in ON CONFLICT, a table whose columns were merged).
+    pub qualified_only: bool,
+}
+
+/// A column that a name can find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeColumn {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type.
+    pub ty: Type,
+    /// Not part of `*`: `ctid`, `xmin`, `xmax`, `tableoid`, or a dropped or merged column.
+    pub hidden: bool,
+}
+
+impl Relation {
+    /// A relation whose columns are all visible.
+    pub fn new(name: impl Into<Arc<str>>, columns: impl IntoIterator<Item = (Arc<str>, Type)>, offset: u16) -> Self {
+        Relation {
+            name: Some(name.into()),
+            columns: columns
+                .into_iter()
+                .map(|(name, ty)| ScopeColumn {
+                    name,
+                    ty,
+                    hidden: false,
+                })
+                .collect(),
+            offset,
+            qualified_only: false,
+        }
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// A level without relations (`SELECT 1`).
+    pub fn empty() -> Self {
+        Scope::default()
+    }
+
+    /// A level inside this one, still without relations.
+    pub fn inner(&'a self) -> Scope<'a> {
+        Scope {
+            parent: Some(self),
+            ..Scope::default()
+        }
+    }
+
+    /// The number of columns of the level's row.
+    pub fn width(&self) -> u16 {
+        self.relations
+            .iter()
+            .map(|relation| relation.offset + relation.columns.len() as u16)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Adds a relation behind the others and returns where its columns begin.
+    pub fn push(&mut self, name: impl Into<Arc<str>>, columns: impl IntoIterator<Item = (Arc<str>, Type)>) -> u16 {
+        let offset = self.width();
+        self.relations.push(Relation::new(name, columns, offset));
+        offset
+    }
+
+    /// What a name without a qualifier means: a column, else (as Postgres allows) a whole row of a relation.
+    pub fn column(&self, name: &str) -> Result<(Expr, Type), BindError> {
+        let mut depth = 0;
+        let mut level = Some(self);
+        while let Some(scope) = level {
+            if let Some(found) = scope.column_here(name, depth)? {
+                return Ok(found);
+            }
+            depth += 1;
+            level = scope.parent;
+        }
+        if let Some((relation, depth)) = self.relation(name) {
+            return Ok(relation.whole_row(depth));
+        }
+        Err(BindError::sql(b"42703", format!("column \"{name}\" does not exist")))
+    }
+
+    /// What `qualifier.name` means.
+    pub fn qualified(&self, qualifier: &str, name: &str) -> Result<(Expr, Type), BindError> {
+        let Some((relation, depth)) = self.relation(qualifier) else {
+            return Err(BindError::sql(
+                b"42P01",
+                format!("missing FROM-clause entry for table \"{qualifier}\""),
+            ));
+        };
+        let mut found = relation
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| &*column.name == name);
+        let Some((index, column)) = found.next() else {
+            return Err(BindError::sql(
+                b"42703",
+                format!("column {qualifier}.{name} does not exist"),
+            ));
+        };
+        if found.next().is_some() {
+            return Err(ambiguous(name));
+        }
+        let index = relation.offset + index as u16;
+        Ok((Expr::Column { depth, index }, column.ty.clone()))
+    }
+
+    /// The nearest relation of that name, and how many levels out it is.
+    pub fn relation(&self, name: &str) -> Option<(&Relation, u16)> {
+        let mut depth = 0;
+        let mut level = Some(self);
+        while let Some(scope) = level {
+            let mut named = scope
+                .relations
+                .iter()
+                .filter(|relation| relation.name.as_deref() == Some(name));
+            if let Some(relation) = named.next() {
+                return Some((relation, depth));
+            }
+            depth += 1;
+            level = scope.parent;
+        }
+        None
+    }
+
+    fn column_here(&self, name: &str, depth: u16) -> Result<Option<(Expr, Type)>, BindError> {
+        if let Some((_, expr, ty)) = self.merged.iter().find(|(merged, ..)| &**merged == name) {
+            return Ok(Some((outwards(expr, depth), ty.clone())));
+        }
+        let mut found = None;
+        for relation in self.relations.iter().filter(|relation| !relation.qualified_only) {
+            for (index, column) in relation.columns.iter().enumerate() {
+                if &*column.name != name {
+                    continue;
+                }
+                if found.is_some() {
+                    return Err(ambiguous(name));
+                }
+                let index = relation.offset + index as u16;
+                found = Some((Expr::Column { depth, index }, column.ty.clone()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Relation {
+    /// The relation's visible columns as one row value.
+    pub fn whole_row(&self, depth: u16) -> (Expr, Type) {
+        let visible = || self.columns.iter().enumerate().filter(|(_, column)| !column.hidden);
+        let fields = visible()
+            .map(|(index, _)| Expr::Column {
+                depth,
+                index: self.offset + index as u16,
+            })
+            .collect();
+        let types = visible()
+            .map(|(_, column)| (column.name.clone(), column.ty.clone()))
+            .collect();
+        (Expr::Row(fields), Type::Record(types))
+    }
+}
+
+fn ambiguous(name: &str) -> BindError {
+    BindError::sql(b"42702", format!("column reference \"{name}\" is ambiguous"))
+}
+
+/// A merged column seen from `depth` levels further in.
+fn outwards(expr: &Expr, depth: u16) -> Expr {
+    match expr {
+        Expr::Column { depth: own, index } => Expr::Column {
+            depth: own + depth,
+            index: *index,
+        },
+        Expr::Coalesce(list) => Expr::Coalesce(list.iter().map(|expr| outwards(expr, depth)).collect()),
+        Expr::Cast {
+            expr,
+            from,
+            to,
+            context,
+        } => Expr::Cast {
+            expr: Box::new(outwards(expr, depth)),
+            from: from.clone(),
+            to: to.clone(),
+            context: *context,
+        },
+        other => other.clone(),
+    }
+}
+
+/// The columns of a sub-select: names and types.
+pub type Columns = Vec<(Arc<str>, Type)>;
+
+/// What binding an expression asks of the planner. Every default answer is a refusal.
+pub trait Binder {
+    /// The types of `$1`, `$2`, ... as far as they are known.
+    fn params(&mut self) -> &mut ParamTypes;
+
+    /// Plans a sub-select inside `scope`; returns its number and its columns (name and type).
+    fn subquery(&mut self, query: &ast::Query, scope: &Scope<'_>) -> Result<(u32, Columns), BindError>;
+
+    /// Gives a number to an aggregate; an error where aggregates may not stand
+    /// (42803 `aggregate functions are not allowed in WHERE`).
+    fn aggregate(&mut self, call: AggregateCall) -> Result<u32, BindError> {
+        let _ = call;
+        Err(BindError::sql(b"42803", "aggregate functions are not allowed here"))
+    }
+
+    /// Gives a number to a set-returning call of the select list; an error where none may stand.
+    fn set_returning(&mut self, call: SetCall) -> Result<u32, BindError> {
+        let _ = call;
+        Err(BindError::sql(b"0A000", "set-returning functions are not allowed here"))
+    }
+
+    /// A function of the schema with this name and these argument types (unknown literals are [`Type::Unknown`]).
+    fn function(&mut self, name: &str, args: &[Type]) -> Option<UserFunction> {
+        let _ = (name, args);
+        None
+    }
+
+    /// A type of the schema (an enum) with this name.
+    fn user_type(&mut self, name: &str) -> Option<Type> {
+        let _ = name;
+        None
+    }
+
+    /// The OID of a relation, for `'name'::regclass`.
+    fn relation_oid(&mut self, name: &str) -> Option<u32> {
+        let _ = name;
+        None
+    }
+
+    /// Refuses, or lets pass, a window function.
+    fn window(&mut self, call: &ast::Function) -> Result<(Expr, Type), BindError> {
+        Err(Refused::node("window function", call).into())
+    }
+}
+
+/// A function of the schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserFunction {
+    /// Its number, for [`Env::user`](super::eval::Env::user).
+    pub id: u32,
+    /// The types its arguments are cast to.
+    pub args: Vec<Type>,
+    /// What it returns.
+    pub result: Type,
+}
+
+/// The types of a statement's parameters, settled by their first use, as Postgres settles them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct ParamTypes(Vec<Type>);
+
+impl ParamTypes {
+    /// Types declared beforehand (`PREPARE p(int, text)`).
+    pub fn declared(types: Vec<Type>) -> Self {
+        ParamTypes(types)
+    }
+
+    /// The type of `$number` (from 1); [`Type::Unknown`] as long as nothing said so.
+    pub fn get(&self, number: u16) -> Type {
+        self.0
+            .get(usize::from(number).wrapping_sub(1))
+            .cloned()
+            .unwrap_or(Type::Unknown)
+    }
+
+    /// Settles the type of `$number`, unless it is settled already.
+    pub fn settle(&mut self, number: u16, ty: &Type) {
+        let place = usize::from(number).saturating_sub(1);
+        if self.0.len() <= place {
+            self.0.resize(place + 1, Type::Unknown);
+        }
+        if self.0[place] == Type::Unknown {
+            self.0[place] = ty.base();
+        }
+    }
+
+    /// All of them, in order.
+    pub fn types(&self) -> &[Type] {
+        &self.0
+    }
+}

@@ -1,0 +1,109 @@
+//! What an operation touched: the raw material of partial-order reduction.
+//!
+//! Two steps of different sessions commute when no access of one conflicts with an access of the other. Accesses are
+//! recorded as they happen, also those of an operation that then waits or fails, and err on the side of conflict.
+
+use super::advisory::AdvisoryKey;
+use super::heap::{IndexId, TableId};
+use super::sequence::SequenceId;
+use super::unique::Key;
+use super::{SessionId, Store};
+
+/// What was touched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resource {
+    /// Everything that commits: taking a snapshot that is used later.
+    Everything,
+    /// The contents of a table.
+    Table(TableId),
+    /// One row, named by the table and a number that is the same for all its versions in this state.
+    Row(TableId, u32),
+    /// A key of an index.
+    Key(IndexId, Key),
+    /// A table-level lock.
+    TableLock(TableId),
+    /// An advisory lock.
+    Advisory(AdvisoryKey),
+    /// A sequence.
+    Sequence(SequenceId),
+    /// The serializable transactions as a whole: their conflicts are tracked across tables.
+    Serializable,
+    /// The end of a session's transaction, which others wait for.
+    Transaction(SessionId),
+}
+
+/// How.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AccessKind {
+    /// Read through a snapshot: only commits matter to it.
+    Read,
+    /// Current state was looked at or locked.
+    Lock,
+    /// Changed, not yet committed.
+    Write,
+    /// A commit made changes visible.
+    Publish,
+}
+
+/// One access.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Access {
+    /// What.
+    pub resource: Resource,
+    /// How.
+    pub kind: AccessKind,
+}
+
+impl Access {
+    /// Whether the order of the two may matter, when different sessions made them.
+    pub fn conflicts(&self, other: &Access) -> bool {
+        use AccessKind::{Publish, Read};
+        if !self.resource.overlaps(&other.resource) {
+            return false;
+        }
+        match (self.kind, other.kind) {
+            (Read, Read) => false,
+            (Read, kind) | (kind, Read) => kind == Publish,
+            // Locks exclude each other or queue; a write looks at what another locks.
+            _ => true,
+        }
+    }
+}
+
+impl Resource {
+    fn overlaps(&self, other: &Resource) -> bool {
+        use Resource::{Everything, Key, Row, Table};
+        match (self, other) {
+            (Everything, Table(_) | Row(..) | Key(..) | Everything) => true,
+            (Table(_) | Row(..) | Key(..), Everything) => true,
+            (Table(table), Row(of, _)) | (Row(of, _), Table(table)) => table == of,
+            (one, two) => one == two,
+        }
+    }
+}
+
+/// Recorded accesses. No part of the state: equal to any other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Footprint(Vec<Access>);
+
+impl PartialEq for Footprint {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Footprint {}
+
+impl Store {
+    /// The accesses since the last call, without repetition.
+    pub fn take_footprint(&mut self) -> Vec<Access> {
+        let mut accesses = std::mem::take(&mut self.footprint.0);
+        accesses.sort_unstable();
+        accesses.dedup();
+        accesses
+    }
+
+    pub(super) fn note(&mut self, resource: Resource, kind: AccessKind) {
+        self.footprint.0.push(Access { resource, kind });
+    }
+}
