@@ -1,0 +1,235 @@
+//! With and without cleverness the explorer says the same, on random small systems and on ones counted by hand.
+
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::test_runner::{Config, TestRunner};
+
+use super::toy::{Op, ToySpec, lost_update};
+use super::{Evidence, Finding, Limit, Options, Verdict, brute_force, explore};
+use crate::system::{Fault, FaultBudget, Role, System};
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let name = prop_oneof![Just("a"), Just("b")];
+    let op = prop_oneof![
+        4 => name.clone().prop_map(Op::Get),
+        4 => (name.clone(), 0..3_i64).prop_map(|(name, by)| Op::PutNext(name, by)),
+        2 => (name.clone(), 1..3_i64).prop_map(|(name, by)| Op::Add(name, by)),
+        2 => (name.clone(), 1..3_i64).prop_map(|(name, number)| Op::PutAbsent(name, number)),
+        1 => name.prop_map(Op::Take),
+        1 => Just(Op::SkipUnlessZero(1)),
+        2 => Just(Op::Send),
+        1 => Just(Op::Respond),
+        1 => (1..3_i64).prop_map(Op::Sleep),
+    ];
+    vec(op, 1..=3)
+}
+
+pub(super) fn systems() -> impl Strategy<Value = System> {
+    let fault = prop_oneof![
+        3 => Just(None),
+        1 => (0..Fault::ALL.len()).prop_map(|number| Some(Fault::ALL[number])),
+    ];
+    let role = prop_oneof![Just(Role::Client), Just(Role::Handler), Just(Role::Worker)];
+    let handler = vec(
+        prop_oneof![Just(Op::Add("a", 1)), Just(Op::Get("b")), Just(Op::Respond)],
+        0..=2,
+    );
+    (vec(ops(), 1..=3), any::<bool>(), handler, fault, role).prop_map(|(mut roots, alike, handler, fault, role)| {
+        if alike && let [first, second, ..] = &mut roots[..] {
+            second.clone_from(first);
+        }
+        let spec = ToySpec {
+            roots,
+            handler,
+            faults: fault.map_or(FaultBudget::NONE, |fault| FaultBudget::NONE.with(fault, 1)),
+            watched: vec!["a", "b"],
+            role,
+        };
+        spec.system()
+    })
+}
+
+/// What every way of exploring must agree on.
+fn essence(finding: &Finding) -> impl PartialEq + std::fmt::Debug + use<> {
+    let verdicts: Vec<(String, Verdict)> = finding
+        .invariants
+        .iter()
+        .map(|judged| (judged.invariant.to_string(), judged.verdict))
+        .collect();
+    let lengths: Vec<Option<usize>> = finding
+        .invariants
+        .iter()
+        .map(|judged| Some(judged.counterexample.as_ref()?.schedule.steps.len()))
+        .collect();
+    let outcomes: Vec<_> = finding
+        .outcomes
+        .iter()
+        .map(|reached| (reached.outcome.clone(), reached.count, reached.breaks.clone()))
+        .collect();
+    (finding.verdict, verdicts, lengths, outcomes, finding.stats.finals)
+}
+
+fn check_replays(system: &System, finding: &Finding) {
+    for judged in &finding.invariants {
+        let Some(counterexample) = &judged.counterexample else {
+            assert_ne!(
+                judged.verdict,
+                Verdict::Violated,
+                "{} has no counterexample",
+                judged.invariant
+            );
+            continue;
+        };
+        let (_, state) = system.replay(&counterexample.schedule).expect("it replays");
+        let breaches = system.breaches(&state, system.is_final(&state));
+        assert!(breaches.contains(&counterexample.breach), "{}", judged.invariant);
+    }
+    for reached in &finding.outcomes {
+        let (_, state) = system
+            .replay(reached.witness.as_ref().expect("a witness"))
+            .expect("it replays");
+        assert_eq!(system.outcome(&state), reached.outcome);
+        assert!(system.is_final(&state));
+    }
+}
+
+/// Explores a system every way there is.
+fn check_agree(system: &System) {
+    let brute = brute_force(system, &Options::plain());
+    let plain = explore(system, &Options::plain());
+    assert_eq!(essence(&plain), essence(&brute));
+    assert_eq!(plain.stats.states, brute.stats.states);
+    assert_eq!(plain.stats.transitions, brute.stats.transitions);
+    check_replays(system, &plain);
+    let reduced = explore(system, &Options::default());
+    assert_eq!(essence(&reduced), essence(&brute));
+    assert!(reduced.stats.states <= brute.stats.states);
+    check_replays(system, &reduced);
+}
+
+#[test]
+fn reduction_and_memory_change_nothing_on_random_systems() {
+    // `PROPTEST_CASES=10000` for a release.
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if asked { Config::default().cases } else { 100 };
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    runner
+        .run(&systems(), |system| {
+            check_agree(&system);
+            Ok(())
+        })
+        .expect("every way agrees");
+}
+
+#[test]
+fn threads_change_nothing() {
+    let system = ToySpec {
+        roots: vec![vec![Op::Get("a"), Op::PutNext("a", 1), Op::Add("b", 1)]; 3],
+        ..ToySpec::default()
+    };
+    let system = system.system();
+    let one = explore(
+        &system,
+        &Options {
+            threads: 1,
+            ..Options::plain()
+        },
+    );
+    for threads in [2, 3] {
+        let mut other = explore(
+            &system,
+            &Options {
+                threads,
+                ..Options::plain()
+            },
+        );
+        other.stats.seconds = one.stats.seconds;
+        assert_eq!(other, one);
+    }
+    assert!(
+        one.stats.states > 2_000,
+        "large enough for a second thread: {}",
+        one.stats.states
+    );
+}
+
+#[test]
+fn independent_processes_make_a_grid() {
+    // Each of two processes takes a call and its answer, so it is in one of 3 states: 3 * 3 = 9 states. Each step of one process
+    // can be taken in each of the other's 3 states: 2 steps * 3 * 2 processes = 12 transitions. One final state.
+    let roots = vec![vec![Op::Add("a", 1)], vec![Op::Add("b", 1)]];
+    let finding = explore(
+        &ToySpec {
+            roots,
+            ..ToySpec::default()
+        }
+        .system(),
+        &Options::plain(),
+    );
+    let stats = finding.stats;
+    assert_eq!(
+        (stats.states, stats.transitions, stats.finals, stats.depth),
+        (9, 12, 1, 4)
+    );
+}
+
+#[test]
+fn a_lost_update_is_counted_by_hand() {
+    // A process has called nothing (1 state), get (2: the answer on its way or there) or put (2 likewise). A state is that for both, with
+    // what each of them read (v) and, from the put on, what it overwrote (o):
+    //   nothing, nothing: 1          get, nothing: 2 sides * 2 = 4          get, get (both v = 0): 2 * 2 = 4
+    //   put, nothing: 2 sides * 2 = 4          put, get (v = 0 before the put or 1 after it): 2 sides * 2 * 2 * 2 = 16
+    //   put, put: 4 histories (one after the other, or both reading 0, and who puts first), all different by v, o or the
+    //   shelf: 4 * 2 * 2 = 16
+    // 1 + 4 + 4 + 4 + 16 + 16 = 45 states, of which 4, one for each history, are final.
+    let stats = explore(&lost_update(2), &Options::plain()).stats;
+    assert_eq!((stats.states, stats.finals), (45, 4));
+    let finding = explore(&lost_update(2), &Options::default());
+    assert!(
+        finding
+            .of("a-Finally-not-1")
+            .is_some_and(|judged| judged.verdict == Verdict::Violated)
+    );
+}
+
+#[test]
+fn the_shortest_counterexample_switches_least() {
+    let finding = explore(&lost_update(2), &Options::default());
+    let judged = finding.of("a-Finally-not-1").expect("it is judged");
+    let counterexample = judged.counterexample.as_ref().expect("it is violated");
+    assert!(counterexample.shortest);
+    // 0 reads, then 1 does everything, then 0 writes; or the same with 1 first: two switches are the least.
+    let pids: Vec<_> = counterexample
+        .schedule
+        .steps
+        .iter()
+        .map(crate::system::Step::pid)
+        .collect();
+    let switches = pids.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert_eq!((pids.len(), switches), (8, 2), "{}", counterexample.schedule);
+    // Once the second has read 0 as well (its get was its first step), both write 1.
+    let decisive = counterexample.decisive.expect("it is small");
+    let (before, after) = counterexample.schedule.steps.split_at(decisive);
+    assert!(!after.is_empty() && before.iter().any(|step| step.pid() != pids.first().copied().flatten()));
+}
+
+#[test]
+fn a_limit_is_told_and_nothing_is_held() {
+    let options = Options {
+        max_states: Some(10),
+        ..Options::plain()
+    };
+    let finding = explore(&lost_update(3), &options);
+    assert_eq!(
+        finding.evidence,
+        Evidence::Truncated {
+            limit: Limit::States(10)
+        }
+    );
+    assert!(finding.invariants.iter().all(|judged| judged.verdict != Verdict::Held));
+    assert_eq!(finding.reason.as_deref(), Some("stopped at 10 states"));
+}

@@ -1,0 +1,93 @@
+//! What the explorer is told: limits, threads, reductions, and whom to tell how far it is.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Somebody who is told how far a search is.
+pub type Tell = dyn Fn(&Progress) + Send + Sync;
+
+/// How to explore.
+#[derive(Clone)]
+pub struct Options {
+    /// Stop after so many states.
+    pub max_states: Option<u64>,
+    /// Stop after so much time.
+    pub max_time: Option<Duration>,
+    /// Stop when the explorer's own data take so many bytes.
+    pub max_memory: Option<u64>,
+    /// How many threads to use; the finding does not depend on it.
+    pub threads: usize,
+    /// Leave out orders of independent steps that lead to the same states.
+    pub reduction: bool,
+    /// Take processes that start alike for one another.
+    pub symmetry: bool,
+    /// Stop after the first level of states that has one which breaks an invariant.
+    pub stop_at_violation: bool,
+    /// Explore only this part of so many (both from 1): the first levels whole, then every n-th state of one level and what follows
+    /// from it. [`merge`](super::merge) joins the parts.
+    pub shard: Option<(u32, u32)>,
+    /// Compute the decisive step of counterexamples.
+    pub decisive: bool,
+    /// Told now and then how far the search is.
+    pub progress: Option<Arc<Tell>>,
+}
+
+impl Default for Options {
+    /// No limit but 4 GiB, all reductions, one thread.
+    fn default() -> Self {
+        Options {
+            max_states: None,
+            max_time: None,
+            max_memory: Some(4 << 30),
+            threads: 1,
+            reduction: true,
+            symmetry: true,
+            stop_at_violation: false,
+            shard: None,
+            decisive: true,
+            progress: None,
+        }
+    }
+}
+
+impl Options {
+    /// Every state and every step, without any reduction.
+    pub fn plain() -> Self {
+        Options {
+            reduction: false,
+            symmetry: false,
+            ..Options::default()
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("max_states", &self.max_states)
+            .field("max_time", &self.max_time)
+            .field("max_memory", &self.max_memory)
+            .field("threads", &self.threads)
+            .field("reduction", &self.reduction)
+            .field("symmetry", &self.symmetry)
+            .field("shard", &self.shard)
+            .field("decisive", &self.decisive)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a search is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Different states so far.
+    pub states: u64,
+    /// States that are not expanded yet.
+    pub frontier: u64,
+    /// Steps from the start to the states that are expanded now.
+    pub depth: u64,
+    /// What the explorer's own data take, in bytes.
+    pub memory: u64,
+    /// Time since the start.
+    pub seconds: f64,
+}
