@@ -1,0 +1,184 @@
+//! What a scenario expects, and whether a finding is that.
+
+use std::sync::Arc;
+
+use crate::document::{Fields, Problem, Span};
+use crate::explore::{Evidence, Finding, Verdict};
+use crate::system::Spec;
+
+/// What is expected of the invariants. Every one that is not under `violates` is expected to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Expect {
+    /// Those that the scenario is about and that hold.
+    pub holds: Vec<Arc<str>>,
+    /// Those that can be violated: the scenario is the proof that the harness can see it.
+    pub violates: Vec<Arc<str>>,
+}
+
+impl Expect {
+    /// Whether a finding is what was expected; otherwise the reason, in one sentence.
+    ///
+    /// A search that exhausted every schedule must have found exactly the expected violations. A driver that samples must have found at least
+    /// one of them, and none that was not expected. `unknown` is never what was expected.
+    pub fn judge(&self, finding: &Finding) -> Result<(), String> {
+        if matches!(finding.verdict, Verdict::Skipped | Verdict::Error) {
+            let reason = finding.reason.as_deref().unwrap_or("no reason was given");
+            return Err(format!("{}: {reason}", finding.verdict));
+        }
+        let found = finding.violated();
+        let surprise: Vec<&str> = found
+            .iter()
+            .filter(|name| !self.violates.contains(name))
+            .map(|name| &**name)
+            .collect();
+        if !surprise.is_empty() {
+            return Err(format!("{} should hold and can be violated", words(&surprise)));
+        }
+        let complete = finding.evidence == Evidence::Exhausted;
+        let missing: Vec<&str> = self
+            .violates
+            .iter()
+            .filter(|name| !found.contains(name))
+            .map(|name| &**name)
+            .collect();
+        if !missing.is_empty() && (complete || found.is_empty()) {
+            let seen = if complete {
+                "holds in every schedule"
+            } else {
+                "was not seen to be violated"
+            };
+            return Err(format!("{} should be violated and {seen}", words(&missing)));
+        }
+        if finding.verdict == Verdict::Unknown {
+            let reason = finding.reason.as_deref().unwrap_or("a limit stopped the search");
+            return Err(format!("not decided: {reason}"));
+        }
+        Ok(())
+    }
+
+    /// Whether a violation is expected.
+    pub fn is_violation(&self) -> bool {
+        !self.violates.is_empty()
+    }
+}
+
+fn words(names: &[&str]) -> String {
+    names.join(" and ")
+}
+
+/// `[expect]` before its names are checked against the invariants that the system has.
+pub(super) struct Stated<'a> {
+    holds: Vec<(&'a str, Span)>,
+    violates: Vec<(&'a str, Span)>,
+}
+
+impl<'a> Stated<'a> {
+    pub(super) fn read(mut fields: Fields<'a>) -> Stated<'a> {
+        let stated = Stated {
+            holds: fields.texts("holds").unwrap_or_default(),
+            violates: fields.texts("violates").unwrap_or_default(),
+        };
+        fields.finish();
+        stated
+    }
+
+    /// The expectation, its names checked.
+    pub(super) fn check(&self, spec: &Spec, mut report: impl FnMut(Problem)) -> Expect {
+        let known: Vec<&str> = spec.invariants.iter().map(|invariant| invariant.name()).collect();
+        let mut taken: Vec<&str> = Vec::new();
+        let mut names = |stated: &[(&'a str, Span)]| -> Vec<Arc<str>> {
+            let mut names = Vec::new();
+            for (name, span) in stated {
+                if !known.contains(name) {
+                    report(Problem::unknown(span.clone(), "invariant", name, known.iter().copied()));
+                } else if taken.contains(name) {
+                    report(Problem::new(
+                        span.clone(),
+                        format!("`{name}` is stated twice"),
+                        "an invariant either holds or is violated",
+                    ));
+                } else {
+                    taken.push(name);
+                    names.push(Arc::from(*name));
+                }
+            }
+            names
+        };
+        Expect {
+            holds: names(&self.holds),
+            violates: names(&self.violates),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::{Bounds, Driver, Judged, Limit, Stats};
+    use crate::system::FaultBudget;
+
+    fn finding(evidence: Evidence, verdicts: &[(&str, Verdict)]) -> Finding {
+        let judged = verdicts.iter().map(|(name, verdict)| Judged {
+            invariant: Arc::from(*name),
+            verdict: *verdict,
+            counterexample: None,
+        });
+        let all = verdicts.iter().fold(Verdict::Held, |all, (_, one)| all.and(*one));
+        Finding {
+            driver: Driver::Explore,
+            verdict: all,
+            evidence,
+            invariants: judged.collect(),
+            outcomes: Vec::new(),
+            bounds: Bounds {
+                processes: 1,
+                faults: FaultBudget::NONE,
+                own: Vec::new(),
+            },
+            stats: Stats::default(),
+            reason: None,
+        }
+    }
+
+    fn expect(violates: &[&str]) -> Expect {
+        Expect {
+            holds: Vec::new(),
+            violates: violates.iter().map(|name| Arc::from(*name)).collect(),
+        }
+    }
+
+    #[test]
+    fn an_exhausted_search_must_find_exactly_what_is_expected() {
+        let both = finding(
+            Evidence::Exhausted,
+            &[("a", Verdict::Violated), ("b", Verdict::Violated)],
+        );
+        let one = finding(Evidence::Exhausted, &[("a", Verdict::Violated), ("b", Verdict::Held)]);
+        assert_eq!(expect(&["a", "b"]).judge(&both), Ok(()));
+        assert_eq!(
+            expect(&["a"]).judge(&both),
+            Err("b should hold and can be violated".to_owned())
+        );
+        assert_eq!(
+            expect(&["a", "b"]).judge(&one),
+            Err("b should be violated and holds in every schedule".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_sample_may_miss_some_of_the_violations_but_not_all() {
+        let sampled = Evidence::Sampled { runs: 10, miss: None };
+        let one = finding(sampled.clone(), &[("a", Verdict::Violated), ("b", Verdict::Held)]);
+        let none = finding(sampled, &[("a", Verdict::Held), ("b", Verdict::Held)]);
+        assert_eq!(expect(&["a", "b"]).judge(&one), Ok(()));
+        assert_eq!(expect(&[]).judge(&none), Ok(()));
+        assert!(expect(&["a"]).judge(&none).is_err());
+    }
+
+    #[test]
+    fn a_search_that_was_stopped_never_passes_for_a_proof() {
+        let limit = Limit::States(5);
+        let stopped = finding(Evidence::Truncated { limit }, &[("a", Verdict::Unknown)]);
+        assert!(expect(&[]).judge(&stopped).is_err());
+    }
+}

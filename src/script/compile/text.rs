@@ -1,0 +1,381 @@
+//! SQL and expressions: text with `$n` in place of the script's values.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::{Arc, Mutex};
+
+use sqlparser::ast::{self, visit_expressions};
+
+use super::{Compiler, Statement};
+use crate::script::ast::{Code, Name, Param, Piece, PieceKind};
+use crate::script::bound::Typed;
+use crate::script::code::{Control, Op};
+use crate::script::error::Problem;
+use crate::script::expr::{Expr, Operand, SqlExpr};
+use crate::script::words::FUNCTIONS;
+use crate::value::Value;
+use crate::world::database::sql::parse::parse_expr;
+use crate::world::database::sql::types::Type;
+
+/// The service that answers the script's own functions.
+const RUNTIME: &str = "runtime";
+
+impl Compiler<'_> {
+    pub(super) fn sql(&mut self, bind: &Option<Name>, sql: &Code) {
+        let mut text = String::new();
+        let mut origins = Vec::new();
+        let mut params: Vec<Operand> = Vec::new();
+        let mut casts = Vec::new();
+        for (place, piece) in sql.pieces.iter().enumerate() {
+            if place > 0 && piece.spaced {
+                text.push(' ');
+            }
+            origins.push((text.len(), piece.span.start));
+            match &piece.kind {
+                PieceKind::Text(own) | PieceKind::Word(own) => text.push_str(own),
+                PieceKind::Param(param) => {
+                    let operand = self.operand(param, &piece.span);
+                    let number = number_of(&mut params, operand);
+                    text.push_str(&format!("${number}"));
+                    if meets_another(&sql.pieces[place + 1..]) {
+                        casts.push((text.len(), number - 1));
+                    }
+                }
+            }
+        }
+        let control = control(&text);
+        if control == Control::Begin
+            && let Some(level) = &self.setting.isolation
+            && !text.to_ascii_lowercase().contains("isolation")
+        {
+            text.push_str(&format!(" isolation level {level}"));
+        }
+        let text: Arc<str> = text.into();
+        self.statements.push(Statement {
+            text: text.clone(),
+            span: sql.span.clone(),
+            origins,
+        });
+        if let Some(name) = bind {
+            let columns = output_columns(&text);
+            // A name that is bound twice has the columns of both.
+            let known = self.names.columns.remove(&name.text);
+            let columns = match known {
+                None => columns,
+                Some(None) => None,
+                Some(Some(known)) => columns.map(|columns| known.into_iter().chain(columns).collect()),
+            };
+            self.names.columns.insert(name.text.clone(), columns);
+        }
+        let bind = self.bound(bind);
+        self.emit(Op::Sql {
+            text,
+            params,
+            casts,
+            bind,
+            control,
+        });
+    }
+
+    /// A value of the script, read here.
+    pub(super) fn operand(&mut self, param: &Param, span: &Range<usize>) -> Operand {
+        let slot = self.names.read(param, span, self.problems);
+        if let (Some(field), Some(Some(columns))) = (&param.field, self.names.columns.get(&param.name))
+            && !columns.contains(field)
+            && !RESULT_FIELDS.contains(&field.as_str())
+        {
+            let known = columns.iter().map(String::as_str).chain(RESULT_FIELDS.iter().copied());
+            let problem = Problem::new(format!("`{}` has no column `{field}`", param.name), span.clone())
+                .label(format!("it has {}", columns.join(", ")))
+                .nearest(field, known);
+            self.problems.push(problem);
+        }
+        let flattened = self.names.outer.is_some()
+            && self
+                .names
+                .all()
+                .get(usize::from(slot))
+                .is_some_and(|name| **name != *param.name);
+        Operand {
+            slot,
+            name: param.name.as_str().into(),
+            field: param.field.as_deref().filter(|_| !flattened).map(Arc::from),
+            all: param.all && !flattened,
+        }
+    }
+
+    /// An expression. The script's own functions in it become steps of their own before it.
+    pub(super) fn expr(&mut self, code: &Code) -> Expr {
+        if let Some(literal) = literal(code) {
+            return Expr::Const(literal);
+        }
+        let pieces = self.functions(&code.pieces);
+        let mut text = String::new();
+        let mut operands: Vec<Operand> = Vec::new();
+        let mut place = 0;
+        while let Some(piece) = pieces.get(place) {
+            if place > 0 && piece.spaced {
+                text.push(' ');
+            }
+            let taken = match &piece.kind {
+                PieceKind::Param(param) => Some((self.operand(param, &piece.span), 1)),
+                PieceKind::Word(_) => self.bare(&pieces, place),
+                PieceKind::Text(_) => None,
+            };
+            match taken {
+                Some((operand, count)) => {
+                    let number = number_of(&mut operands, operand);
+                    text.push_str(&format!("${number}"));
+                    place += count;
+                }
+                None => {
+                    if let PieceKind::Text(own) | PieceKind::Word(own) = &piece.kind {
+                        text.push_str(own);
+                    }
+                    place += 1;
+                }
+            }
+        }
+        if text == "$1"
+            && let Some(operand) = operands.first()
+        {
+            return Expr::Operand(operand.clone());
+        }
+        self.read(code, text, operands)
+    }
+
+    fn read(&mut self, code: &Code, text: String, operands: Vec<Operand>) -> Expr {
+        let tree = match parse_expr(&text) {
+            Ok(tree) => tree,
+            Err(refused) => {
+                let problem = Problem::new(
+                    format!("this is not an expression: {}", refused.construct),
+                    code.span.clone(),
+                );
+                self.problems.push(problem);
+                return Expr::Const(Typed::NULL);
+            }
+        };
+        self.strangers(&tree, code);
+        Expr::Sql(Arc::new(SqlExpr {
+            text,
+            tree,
+            operands,
+            bound: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// A bare name (`x`, `x.column`, `x.column[]`) that a step or a parameter gives, and how many pieces it takes.
+    fn bare(&mut self, pieces: &[Piece], place: usize) -> Option<(Operand, usize)> {
+        let text = |ahead: usize| match pieces.get(place + ahead).map(|piece| &piece.kind) {
+            Some(PieceKind::Text(text) | PieceKind::Word(text)) => text.as_str(),
+            _ => "",
+        };
+        let name = text(0).to_owned();
+        let after_dot = place > 0 && matches!(&pieces[place - 1].kind, PieceKind::Text(text) if text == ".");
+        if after_dot || text(1) == "(" {
+            return None;
+        }
+        let outside = self.names.outer.is_some() && self.setting.params.contains(&name);
+        if !self.names.is_known(&name) && !outside {
+            return None;
+        }
+        let mut count = 1;
+        let mut param = Param {
+            name,
+            field: None,
+            all: false,
+        };
+        if text(1) == "." && matches!(pieces.get(place + 2).map(|piece| &piece.kind), Some(PieceKind::Word(_))) {
+            param.field = Some(text(2).to_owned());
+            count = 3;
+        }
+        if text(count) == "[" && text(count + 1) == "]" {
+            param.all = true;
+            count += 2;
+        }
+        let span = pieces[place].span.start..pieces[place + count - 1].span.end;
+        Some((self.operand(&param, &span), count))
+    }
+
+    /// Names in an expression that are neither values nor parts of SQL.
+    fn strangers(&mut self, tree: &ast::Expr, code: &Code) {
+        let mut found: Vec<String> = Vec::new();
+        let mut refused = None;
+        let _ = visit_expressions(tree, |expr| {
+            match expr {
+                ast::Expr::Identifier(ident) => found.push(ident.value.clone()),
+                ast::Expr::CompoundIdentifier(parts) => found.extend(parts.first().map(|part| part.value.clone())),
+                ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
+                    refused = Some("a sub-select");
+                }
+                _ => {}
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        for name in found {
+            let piece = code.pieces.iter().find(|piece| match &piece.kind {
+                PieceKind::Word(word) => word.eq_ignore_ascii_case(&name),
+                PieceKind::Text(text) => text.trim_matches('"') == name,
+                PieceKind::Param(_) => false,
+            });
+            let span = piece.map_or(code.span.clone(), |piece| piece.span.clone());
+            let candidates = self.names.candidates();
+            let problem = Problem::new(format!("unknown name `{name}`"), span)
+                .label("no step gives it a value, and it is no parameter of the process")
+                .nearest(&name, candidates.iter().map(String::as_str));
+            self.problems.push(problem);
+        }
+        if let Some(what) = refused {
+            let problem = Problem::new(format!("{what} cannot stand in an expression"), code.span.clone())
+                .help("give its result a name first: `x := select ...;`");
+            self.problems.push(problem);
+        }
+    }
+
+    /// Replaces calls of the script's own functions by the name of a value that a step before asks the world for.
+    fn functions(&mut self, pieces: &[Piece]) -> Vec<Piece> {
+        let mut all: Vec<Piece> = Vec::new();
+        let mut place = 0;
+        while let Some(piece) = pieces.get(place) {
+            let is = |ahead: usize, wanted: &str| matches!(pieces.get(place + ahead).map(|piece| &piece.kind), Some(PieceKind::Text(text)) if text == wanted);
+            let function = match &piece.kind {
+                PieceKind::Word(word) if is(1, "(") && is(2, ")") => FUNCTIONS
+                    .iter()
+                    .find(|function| function.name.eq_ignore_ascii_case(word)),
+                _ => None,
+            };
+            match function {
+                Some(function) => {
+                    let name = format!("{}()", function.name);
+                    let slot = self.names.slot(&name);
+                    self.emit(Op::Call {
+                        service: RUNTIME.into(),
+                        operation: function.operation.into(),
+                        arguments: Vec::new(),
+                        bind: Some(slot),
+                    });
+                    self.names.give(&name);
+                    all.push(Piece {
+                        kind: PieceKind::Param(Param {
+                            name,
+                            field: None,
+                            all: false,
+                        }),
+                        span: piece.span.clone(),
+                        spaced: piece.spaced,
+                    });
+                    place += 3;
+                }
+                None => {
+                    all.push(piece.clone());
+                    place += 1;
+                }
+            }
+        }
+        all
+    }
+
+    pub(super) fn constant(value: impl Into<Value>) -> Expr {
+        Expr::Const(Typed::plain(value.into()))
+    }
+}
+
+/// What every result has beside its columns.
+const RESULT_FIELDS: [&str; 4] = ["count", "rows", "found", "affected"];
+
+/// Whether an operator and another value of the script follow: the server could not tell the types of two parameters from each other.
+fn meets_another(pieces: &[Piece]) -> bool {
+    let is_operator = |piece: &&Piece| matches!(&piece.kind, PieceKind::Text(text) if text.chars().all(|letter| "+-*/%<>=".contains(letter)));
+    let operators = pieces.iter().take_while(is_operator).count();
+    operators > 0
+        && matches!(
+            pieces.get(operators).map(|piece| &piece.kind),
+            Some(PieceKind::Param(_))
+        )
+}
+
+fn number_of(operands: &mut Vec<Operand>, operand: Operand) -> usize {
+    match operands.iter().position(|known| *known == operand) {
+        Some(place) => place + 1,
+        None => {
+            operands.push(operand);
+            operands.len()
+        }
+    }
+}
+
+/// A number, a string, `true`, `false` or `null`, alone.
+fn literal(code: &Code) -> Option<Typed> {
+    let [piece] = code.pieces.as_slice() else {
+        return None;
+    };
+    let typed = |value: Value, ty: Type| Some(Typed { value, ty });
+    match &piece.kind {
+        PieceKind::Text(text) => {
+            if let Ok(number) = text.parse::<i64>() {
+                let ty = if i32::try_from(number).is_ok() {
+                    Type::Int4
+                } else {
+                    Type::Int8
+                };
+                return typed(Value::Int(number), ty);
+            }
+            let inner = text.strip_prefix('\'')?.strip_suffix('\'')?;
+            typed(Value::text(inner.replace("''", "'")), Type::Unknown)
+        }
+        PieceKind::Word(word) => match word.to_ascii_lowercase().as_str() {
+            "true" => typed(Value::Bool(true), Type::Bool),
+            "false" => typed(Value::Bool(false), Type::Bool),
+            "null" => Some(Typed::NULL),
+            _ => None,
+        },
+        PieceKind::Param(_) => None,
+    }
+}
+
+fn control(text: &str) -> Control {
+    let words: Vec<String> = text
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
+        .take(3)
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let word = |place: usize| words.get(place).map(String::as_str).unwrap_or_default();
+    match word(0) {
+        "begin" => Control::Begin,
+        "start" if word(1) == "transaction" => Control::Begin,
+        "commit" | "end" => Control::Commit,
+        "rollback" | "abort" if word(1) == "to" || word(2) == "to" => Control::RollbackTo,
+        "rollback" | "abort" => Control::Rollback,
+        _ => Control::Plain,
+    }
+}
+
+/// The names of a statement's result columns, where they can be read from its text.
+fn output_columns(text: &str) -> Option<Vec<String>> {
+    use sqlparser::ast::{SelectItem, SetExpr, Statement as Sql};
+    let mut statements = crate::world::database::sql::parse::parse(text).ok()?;
+    let crate::world::database::sql::parse::Kind::Sql(statement) = statements.pop()?.kind else {
+        return None;
+    };
+    let items: Vec<SelectItem> = match *statement {
+        Sql::Query(query) => match *query.body {
+            SetExpr::Select(select) => select.projection,
+            _ => return None,
+        },
+        Sql::Insert(insert) => insert.returning?,
+        Sql::Update(update) => update.returning?,
+        Sql::Delete(delete) => delete.returning?,
+        _ => return None,
+    };
+    let names = items.iter().map(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(crate::world::database::sql::fold(alias)),
+        SelectItem::UnnamedExpr(ast::Expr::Identifier(ident)) => Some(crate::world::database::sql::fold(ident)),
+        SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts)) => {
+            parts.last().map(crate::world::database::sql::fold)
+        }
+        SelectItem::UnnamedExpr(expr) => Some(crate::world::database::sql::bind::output_name(expr).to_string()),
+        _ => None,
+    });
+    names.collect()
+}

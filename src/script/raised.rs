@@ -1,0 +1,80 @@
+//! Errors on their way through a script.
+
+use std::sync::Arc;
+
+use super::bound::Bound;
+use super::words;
+use crate::machine::{NoAnswer, SqlError};
+use crate::value::Value;
+
+/// An error on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Raised {
+    pub(crate) code: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) message: Arc<str>,
+    pub(crate) constraint: Option<Arc<str>>,
+    pub(crate) status: Option<u16>,
+    pub(crate) class: &'static str,
+}
+
+impl Raised {
+    /// Whether one of the names means it: a SQLSTATE or its name, a class, `*`.
+    pub(crate) fn matches(&self, names: &[Arc<str>]) -> bool {
+        names.iter().any(|name| {
+            **name == *"*"
+                || *name == self.code
+                || *name == self.name
+                || **name == *self.class
+                || **name == *"connection_lost" && matches!(&*self.code, "08006" | "57P01")
+        })
+    }
+
+    /// What `catch ... as e` gives a name to.
+    pub(crate) fn bound(&self) -> Bound {
+        let text = |text: &Arc<str>| Value::Text(text.clone());
+        Bound::named([
+            (Arc::from("name"), text(&self.name)),
+            ("code".into(), text(&self.code)),
+            ("message".into(), text(&self.message)),
+            ("constraint".into(), self.constraint.as_ref().map_or(Value::Null, text)),
+            (
+                "status".into(),
+                self.status.map_or(Value::Null, |status| Value::Int(status.into())),
+            ),
+        ])
+    }
+}
+
+impl From<&SqlError> for Raised {
+    fn from(error: &SqlError) -> Raised {
+        let code: Arc<str> = error.code.as_str().into();
+        Raised {
+            name: words::sqlstate_name(&code).map_or(code.clone(), Arc::from),
+            code,
+            message: error.message.clone(),
+            constraint: error.constraint.clone(),
+            status: None,
+            class: "sql_error",
+        }
+    }
+}
+
+impl From<NoAnswer> for Raised {
+    fn from(reason: NoAnswer) -> Raised {
+        let name: Arc<str> = match reason {
+            NoAnswer::TimedOut => "timed_out",
+            NoAnswer::Reset => "reset",
+            NoAnswer::Unavailable => "unavailable",
+        }
+        .into();
+        Raised {
+            code: name.clone(),
+            name,
+            message: reason.to_string().into(),
+            constraint: None,
+            status: None,
+            class: "no_answer",
+        }
+    }
+}
