@@ -1,0 +1,24 @@
+//! The real server: where it comes from, how a schedule is released on it statement by statement, and how its answers are compared.
+//!
+//! Start at [`source`] (which server), then [`wire`] (one connection for each process), [`stage`] (a database set up for a
+//! system), [`gateway`] (the payment provider behind a socket), [`conductor`] (one schedule) and [`run()`] (the driver).
+
+pub mod compare;
+pub mod conductor;
+pub mod conformance;
+pub mod gateway;
+pub mod isolation;
+pub mod literal;
+pub mod source;
+pub mod stage;
+pub mod wire;
+
+mod docker;
+mod keeper;
+mod local;
+mod release;
+mod run;
+mod walks;
+
+pub use run::{Options, run};
+pub use walks::walks;

@@ -1,0 +1,320 @@
+//! A database set up for one system, with connections for its processes, brought back to its first state between schedules.
+//!
+//! The reset is one message: DELETE everything, insert the first rows again, set the sequences back. TRUNCATE costs
+//! milliseconds for each table, so it is used only now and then, before dead rows could change scans.
+//!
+//! Virtual time reaches the server through a function `now()` that is found before the built-in one and reads a setting.
+//! **Departure:** `CURRENT_TIMESTAMP` is grammar and cannot be replaced; it stays the real clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::gateway::{Gateway, GatewayError};
+use super::source::{Database, DatabaseError, Server};
+use super::wire::{Place, TextRows, Wires, WiresError};
+use crate::machine::Pid;
+use crate::world::database::Release;
+use crate::world::service::Provided;
+
+/// After so many resets the tables are truncated instead.
+const TRUNCATE_EVERY: u64 = 50;
+
+/// The settings of every connection. The model prints values in these.
+const SETTINGS: &[(&str, &str)] = &[
+    ("TimeZone", "UTC"),
+    ("DateStyle", "Postgres, MDY"),
+    ("search_path", "public,deadheat,pg_catalog"),
+    ("lc_messages", "C"),
+];
+
+/// Whom nothing tells to look for deadlocks does not find any within a test.
+pub(super) const NEVER: &str = "100s";
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Stage {
+    wires: Wires,
+    places: BTreeMap<Pid, Place>,
+    free: Vec<Place>,
+    tables: Vec<Arc<str>>,
+    reset: String,
+    truncate: String,
+    resets: u64,
+    gateway: Option<Gateway>,
+    /// The server's major version.
+    pub major: u32,
+    /// As which release the model must behave.
+    pub release: Release,
+    // Last, so that it goes when nobody is connected any more.
+    _database: Database,
+}
+
+/// A stage could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// No database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The connections failed.
+    #[error(transparent)]
+    Wires(#[from] WiresError),
+    /// The scenario's own SQL failed on the server.
+    #[error("the server does not take the scenario's schema: {0}")]
+    Schema(String),
+}
+
+impl Stage {
+    /// Sets a database up with the scripts.
+    ///
+    /// # Errors
+    /// When the server refuses any of it.
+    pub fn open(server: &Server, scripts: &[Arc<str>]) -> Result<Stage, StageError> {
+        let database = server.database("stage")?;
+        let mut wires = Wires::open(database.config().clone(), "deadheat conductor", SETTINGS)?;
+        let clock = "CREATE SCHEMA deadheat; \
+             CREATE FUNCTION deadheat.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT coalesce(nullif(\
+             pg_catalog.current_setting('deadheat.now', true), '')::timestamptz, pg_catalog.now()) $$; \
+             CREATE SCHEMA deadheat_seed; SET lock_timeout = '5s'";
+        wires.control(clock).rows("setting up the clock")?;
+        for script in scripts {
+            if let Some(error) = wires.control(script).error {
+                return Err(StageError::Schema(error.to_string()));
+            }
+        }
+        let tables = tables(&mut wires)?;
+        let (reset, truncate) = reset(&mut wires, &tables)?;
+        let major = server.version().split('.').next().and_then(|major| major.parse().ok());
+        Ok(Stage {
+            wires,
+            places: BTreeMap::new(),
+            free: Vec::new(),
+            tables,
+            reset,
+            truncate,
+            resets: 0,
+            gateway: None,
+            major: major.unwrap_or_default(),
+            release: server.release()?,
+            _database: database,
+        })
+    }
+
+    /// The names of the tables, quoted where they need it.
+    pub fn tables(&self) -> &[Arc<str>] {
+        &self.tables
+    }
+
+    /// The connections.
+    pub fn wires(&mut self) -> &mut Wires {
+        &mut self.wires
+    }
+
+    /// The connection of a process, made or taken from those that are free when it has none yet.
+    ///
+    /// # Errors
+    /// When the server refuses one more.
+    pub fn place(&mut self, pid: Pid) -> Result<Place, WiresError> {
+        if let Some(place) = self.places.get(&pid) {
+            return Ok(*place);
+        }
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => self.wires.connect("deadheat process")?,
+        };
+        self.places.insert(pid, place);
+        Ok(place)
+    }
+
+    /// The connection of a process, if it has one.
+    pub fn known(&self, pid: Pid) -> Option<Place> {
+        self.places.get(&pid).copied()
+    }
+
+    /// The process of a connection.
+    pub fn process(&self, place: Place) -> Option<Pid> {
+        let mut pairs = self.places.iter();
+        pairs.find(|(_, known)| **known == place).map(|(pid, _)| *pid)
+    }
+
+    /// Ends a process's session in an orderly way, as when it ends: its transaction is rolled back, its locks and settings go.
+    /// The connection is kept for another process.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn leave(&mut self, pid: Pid) -> Result<(), WiresError> {
+        let Some(place) = self.places.get(&pid).copied() else {
+            return Ok(());
+        };
+        if self.wires.busy(place) {
+            return self.kill(pid);
+        }
+        for sql in ["ROLLBACK", "DISCARD ALL"] {
+            self.wires.launch(place, sql);
+            if self.wires.answer(place)?.error.is_some() {
+                return self.kill(pid);
+            }
+        }
+        self.wires.news(place);
+        self.places.remove(&pid);
+        self.free.push(place);
+        Ok(())
+    }
+
+    /// Terminates a process's session on the server; a later statement of that process has a new connection.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn kill(&mut self, pid: Pid) -> Result<(), WiresError> {
+        let Some(place) = self.places.remove(&pid) else {
+            return Ok(());
+        };
+        self.wires.kill(place)?;
+        self.wires.reconnect(place)?;
+        self.free.push(place);
+        Ok(())
+    }
+
+    /// Ends all sessions and brings back the first rows.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn reset(&mut self) -> Result<(), WiresError> {
+        // Those that wait first: the others' ends would let them go on.
+        let (waiting, idle): (Vec<Pid>, Vec<Pid>) = self
+            .places
+            .keys()
+            .partition(|pid| self.known(**pid).is_some_and(|place| self.wires.busy(place)));
+        for pid in waiting {
+            self.kill(pid)?;
+        }
+        for pid in idle {
+            self.leave(pid)?;
+        }
+        self.resets += 1;
+        let sql = if self.resets.is_multiple_of(TRUNCATE_EVERY) {
+            &self.truncate
+        } else {
+            &self.reset
+        };
+        self.wires.control(sql).rows("resetting the rows")?;
+        Ok(())
+    }
+
+    /// Puts a provider behind its HTTP server, which is started for the first one; `None` takes it away.
+    ///
+    /// # Errors
+    /// When the server does not start.
+    pub fn provide(&mut self, provider: Option<&Provided>) -> Result<(), GatewayError> {
+        match (&self.gateway, provider) {
+            (_, None) => self.gateway = None,
+            (Some(gateway), Some(provider)) => gateway.reset(provider),
+            (None, Some(provider)) => self.gateway = Some(Gateway::open(provider)?),
+        }
+        Ok(())
+    }
+
+    /// The provider behind its HTTP server, if the system has one.
+    pub fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.as_ref()
+    }
+
+    /// The committed rows of every table; `None` for one that is locked.
+    pub fn rows(&mut self) -> Vec<(Arc<str>, Option<TextRows>)> {
+        let tables = self.tables.clone();
+        let read = tables.into_iter().map(|table| {
+            let answer = self.wires.control(&format!("SELECT * FROM {table}"));
+            let rows = match answer.error {
+                None => answer.results.into_iter().next_back(),
+                Some(_) => None,
+            };
+            (table, rows)
+        });
+        read.collect()
+    }
+}
+
+/// The tables of the schema, each after those that its foreign keys point at.
+fn tables(wires: &mut Wires) -> Result<Vec<Arc<str>>, WiresError> {
+    let purpose = "listing the tables";
+    let list = "SELECT pg_catalog.quote_ident(relname) FROM pg_catalog.pg_class \
+                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname";
+    let names = wires.control(list).rows(purpose)?;
+    let mut names: Vec<Arc<str>> = names.into_iter().filter_map(|row| row.into_iter().next()?).collect();
+    let keys = "SELECT pg_catalog.quote_ident(c.relname), pg_catalog.quote_ident(p.relname) \
+                FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
+                JOIN pg_catalog.pg_class p ON p.oid = k.confrelid WHERE k.contype = 'f' AND c.oid <> p.oid";
+    let keys: Vec<(Arc<str>, Arc<str>)> = wires
+        .control(keys)
+        .rows(purpose)?
+        .into_iter()
+        .filter_map(|row| {
+            let mut cells = row.into_iter().flatten();
+            Some((cells.next()?, cells.next()?))
+        })
+        .collect();
+    let mut sorted: Vec<Arc<str>> = Vec::new();
+    while !names.is_empty() {
+        let free = |name: &Arc<str>| {
+            keys.iter()
+                .all(|(child, parent)| child != name || sorted.contains(parent))
+        };
+        // In a cycle there is no good order; the server will complain if it matters.
+        let place = names.iter().position(free).unwrap_or(0);
+        sorted.push(names.remove(place));
+    }
+    Ok(sorted)
+}
+
+/// The messages that bring the first state back: by DELETE, and by TRUNCATE.
+fn reset(wires: &mut Wires, tables: &[Arc<str>]) -> Result<(String, String), WiresError> {
+    let purpose = "keeping the first rows";
+    let mut fill = String::new();
+    for (number, table) in tables.iter().enumerate() {
+        let seed = format!("deadheat_seed.t{number}");
+        wires
+            .control(&format!("CREATE TABLE {seed} AS TABLE {table}"))
+            .rows(purpose)?;
+        let empty = wires
+            .control(&format!("SELECT 1 FROM {seed} LIMIT 1"))
+            .rows(purpose)?
+            .is_empty();
+        let columns = format!(
+            "SELECT string_agg(pg_catalog.quote_ident(attname), ', ' ORDER BY attnum) FROM pg_catalog.pg_attribute \
+             WHERE attrelid = '{}'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+            table.replace('\'', "''")
+        );
+        let columns = wires.control(&columns).rows(purpose)?;
+        if let Some(columns) = columns.into_iter().next().and_then(|row| row.into_iter().next()?)
+            && !empty
+        {
+            fill.push_str(&format!(
+                "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {seed}; "
+            ));
+        }
+    }
+    let sequences = "SELECT pg_catalog.quote_ident(relname) FROM pg_catalog.pg_class \
+                     WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' ORDER BY relname";
+    for row in wires.control(sequences).rows(purpose)? {
+        let Some(Some(name)) = row.into_iter().next() else {
+            continue;
+        };
+        let state = wires
+            .control(&format!("SELECT last_value, is_called FROM {name}"))
+            .rows(purpose)?;
+        if let Some([Some(last), Some(called)]) = state.first().map(Vec::as_slice) {
+            let name = name.replace('\'', "''");
+            fill.push_str(&format!("SELECT pg_catalog.setval('{name}', {last}, '{called}'); "));
+        }
+    }
+    let deletes: String = tables
+        .iter()
+        .rev()
+        .map(|table| format!("DELETE FROM {table}; "))
+        .collect();
+    let truncate = match tables {
+        [] => String::new(),
+        tables => format!("TRUNCATE {}; ", tables.join(", ")),
+    };
+    // A select at the end, so that the message is never empty.
+    Ok((format!("{deletes}{fill}SELECT 1"), format!("{truncate}{fill}SELECT 1")))
+}
