@@ -1,0 +1,200 @@
+//! Arguments.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::explore::Driver;
+
+/// Deterministic concurrency tests for the backends that register customers, take payments and receive webhooks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "deadheat",
+    version,
+    propagate_version = true,
+    after_help = "Exit status: 0 as expected; 1 not as expected; 2 wrong usage or a wrong file; 3 a part of the environment that was required is missing."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run every scenario with every driver that it names
+    Run(Run),
+    /// Replay one schedule, step by step
+    Replay(Replay),
+    /// Say which choices of a scenario's design break it and which mend it
+    Explain(Explain),
+    /// Read and check scenario files, run nothing
+    Check(Check),
+    /// List scenarios, handlers, invariants and drivers
+    List(List),
+    /// Write a scenario to start from
+    New(New),
+    /// Print the JSON schema of scenario files
+    Schema,
+    /// Run PostgreSQL's own isolation tests
+    Isolation(Isolation),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Run {
+    /// Scenario files, or folders of them; also PostgreSQL isolation-test files (`.spec`), of which every interleaving is run
+    #[arg(default_value = "scenarios")]
+    pub(super) paths: Vec<PathBuf>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(super) format: Format,
+    /// Only this driver; may be given more than once
+    #[arg(long = "driver", value_enum, value_name = "DRIVER")]
+    pub(super) drivers: Vec<DriverArg>,
+    /// Fail when there is no Postgres, instead of skipping its driver
+    #[arg(long)]
+    pub(super) require_postgres: bool,
+    /// Leave out the lanes of violations that were expected
+    #[arg(long)]
+    pub(super) brief: bool,
+    /// How many scenarios to run at a time [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    pub(super) jobs: Option<NonZero<usize>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Lanes and a table, for people
+    Human,
+    /// One JSON object
+    Json,
+    /// JUnit XML
+    Junit,
+    /// GitHub workflow annotations
+    Github,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum DriverArg {
+    /// Every schedule within the bounds
+    Explore,
+    /// loom's threads and scheduler
+    Loom,
+    /// shuttle's random and PCT schedulers
+    Shuttle,
+    /// proptest storms in virtual time
+    Storm,
+    /// A real Postgres server
+    Postgres,
+}
+
+impl From<DriverArg> for Driver {
+    fn from(driver: DriverArg) -> Driver {
+        match driver {
+            DriverArg::Explore => Driver::Explore,
+            DriverArg::Loom => Driver::Loom,
+            DriverArg::Shuttle => Driver::Shuttle,
+            DriverArg::Storm => Driver::Storm,
+            DriverArg::Postgres => Driver::Postgres,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Replay {
+    /// The scenario file
+    pub(super) file: PathBuf,
+    /// The schedule, as a run printed it
+    pub(super) schedule: String,
+    /// Where to replay it
+    #[arg(long, value_enum, default_value_t = On::Model)]
+    pub(super) on: On,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum On {
+    /// In the model
+    Model,
+    /// On a real Postgres server
+    Postgres,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Explain {
+    /// The scenario file
+    pub(super) file: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Check {
+    /// Scenario files, or folders of them
+    #[arg(default_value = "scenarios")]
+    pub(super) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct List {
+    /// Scenario files, or folders of them
+    #[arg(default_value = "scenarios")]
+    pub(super) paths: Vec<PathBuf>,
+    /// List the world's own tables with their columns, which invariants can ask
+    #[arg(long)]
+    pub(super) tables: bool,
+    /// Draw the machines of the scenarios' handlers as state diagrams, from the states that are reached
+    #[arg(long, conflicts_with = "tables")]
+    pub(super) machines: bool,
+    /// How to draw machines
+    #[arg(long, value_enum, default_value_t = Drawing::Mermaid, requires = "machines")]
+    pub(super) format: Drawing,
+}
+
+/// A language for diagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Drawing {
+    /// Markdown with mermaid diagrams, as code hosts show them
+    Mermaid,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct New {
+    /// Its name: a path below `scenarios/`, without the extension
+    pub(super) name: String,
+    /// What to start from
+    #[arg(long, value_enum, default_value_t = StartFrom::Script)]
+    pub(super) from: StartFrom,
+}
+
+/// What a new scenario starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum StartFrom {
+    /// SQL of your own
+    Script,
+    /// A handler of the domain
+    Domain,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Isolation {
+    /// Isolation-test files (`.spec`), or folders of them; an expected output beside them, or in `../expected`, is compared
+    #[arg(required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// Where to run them
+    #[arg(long, value_enum, default_value_t = On::Model)]
+    pub(super) on: On,
+    /// Run them in the model and on a real server, and compare
+    #[arg(long, conflicts_with = "on")]
+    pub(super) compare: bool,
+    /// The isolation level of transactions that do not say one
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = IsolationLevel::ReadCommitted)]
+    pub(super) default_isolation: IsolationLevel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum IsolationLevel {
+    /// The server's own default
+    ReadCommitted,
+    /// Snapshots for whole transactions
+    RepeatableRead,
+    /// As if transactions ran one after another
+    Serializable,
+}
