@@ -54,6 +54,7 @@ impl Store {
     pub fn canonicalize(&mut self, held: &[(TableId, VersionId)]) -> Renumbering {
         self.sessions.retain(|session| !session.is_blank());
         self.prune(held);
+        self.anchor_row_locks();
         self.rank_commands();
         self.rank_commits();
         let renumbering = self.renumber_versions();
@@ -107,6 +108,17 @@ impl Store {
                 self.heap_mut(table).bury(&dead);
                 self.unindex(table, &dead);
             }
+        }
+    }
+
+    /// A row lock covers from the oldest version that is left of those it covered.
+    fn anchor_row_locks(&mut self) {
+        for place in 0..self.row_locks.len() {
+            let lock = self.row_locks[place];
+            let versions = &self.heap(lock.table).versions;
+            let mut covered = versions[versions.partition_point(|version| version.id < lock.from)..].iter();
+            let first = covered.find(|version| version.row == lock.row);
+            self.row_locks[place].from = first.map_or(VersionId(0), |version| version.id);
         }
     }
 
@@ -297,6 +309,7 @@ impl Store {
             {
                 lock.row = ids[place].1;
             }
+            lock.from = renumbering.version(lock.table, lock.from);
         }
         self.row_locks.sort_by_key(|lock| (lock.table, lock.row));
         for tx in &mut self.ssi.txs {

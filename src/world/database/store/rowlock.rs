@@ -109,6 +109,9 @@ pub(super) struct RowLock {
     pub(super) session: SessionId,
     pub(super) sub: SubId,
     pub(super) strength: Strength,
+    /// The oldest version that it covers. Who comes with an old snapshot waits for the holders of the version it sees even
+    /// when committed work ended that version; a lock that was only taken later does not hold it up.
+    pub(super) from: VersionId,
 }
 
 /// One attempt at one version.
@@ -216,19 +219,20 @@ impl Store {
             true => self.key_is_gone(table, at),
             false => end.is_some_and(|end| matches!(end.stamp, Stamp::Committed(_))),
         };
-        if over {
-            return Ok(Attempt::Ended);
-        }
         let own = self.own_strength(session, table, row);
-        if own.is_some_and(|own| own >= request.strength) {
+        if !over && own.is_some_and(|own| own >= request.strength) {
             return Ok(Attempt::Locked);
         }
         let rival = self
             .locks_of_row(table, row)
+            .filter(|lock| !over || (!past && lock.from <= at))
             .find(|lock| lock.session != session && lock.strength.conflicts(request.strength))
             .copied();
         let Some(rival) = rival else {
-            self.add_row_lock(session, table, row, request.strength);
+            if over {
+                return Ok(Attempt::Ended);
+            }
+            self.add_row_lock(session, table, at, request.strength);
             return Ok(Attempt::Locked);
         };
         // Who holds a weaker lock does not join the line: the first in it may be waiting for that very lock.
@@ -346,7 +350,8 @@ impl Store {
     }
 
     /// Adds a lock. What it covers goes: a session's lock at the same depth or deeper that is not stronger.
-    pub(super) fn add_row_lock(&mut self, session: SessionId, table: TableId, row: RowId, strength: Strength) {
+    pub(super) fn add_row_lock(&mut self, session: SessionId, table: TableId, from: VersionId, strength: Strength) {
+        let row = self.heap(table).get(from).row;
         let sub = self.tx_mut(session).depth();
         let end = self
             .row_locks
@@ -357,6 +362,7 @@ impl Store {
             session,
             sub,
             strength,
+            from,
         };
         self.row_locks.insert(end, lock);
         self.simplify_row_locks(session, table, row);
@@ -372,7 +378,9 @@ impl Store {
             .partition_point(|lock| (lock.table, lock.row) <= (table, row));
         let mut own: Vec<RowLock> = Vec::new();
         for lock in self.row_locks[start..end].iter().filter(|lock| lock.session == session) {
-            let covers = |one: &RowLock, other: &RowLock| one.sub <= other.sub && one.strength >= other.strength;
+            let covers = |one: &RowLock, other: &RowLock| {
+                one.sub <= other.sub && one.strength >= other.strength && one.from <= other.from
+            };
             if !own.iter().any(|known| covers(known, lock)) {
                 own.retain(|known| !covers(lock, known));
                 own.push(*lock);

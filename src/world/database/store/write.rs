@@ -46,7 +46,7 @@ impl Store {
         } else {
             Strength::NoKeyUpdate
         };
-        self.add_row_lock(session, table, chain, strength);
+        self.add_row_lock(session, table, version, strength);
         self.note(Resource::Row(table, chain.0), AccessKind::Write);
         Ok(next)
     }
@@ -63,7 +63,7 @@ impl Store {
             next: None,
             key_change: true,
         });
-        self.add_row_lock(session, table, chain, Strength::Update);
+        self.add_row_lock(session, table, version, Strength::Update);
         self.note(Resource::Row(table, chain.0), AccessKind::Write);
         Ok(())
     }
