@@ -8,6 +8,7 @@ use crate::world::database::sql::bind::bind_expr;
 use crate::world::database::sql::expr::{Comparison, Expr, SubqueryKind};
 use crate::world::database::sql::scope::{Relation, Scope};
 
+use super::estimate::is_narrow;
 use super::{Planner, conjuncts};
 
 /// Slots as a bit set; statements with more than 64 relations in one FROM are not planned well, but right.
@@ -208,7 +209,7 @@ impl Planner<'_> {
             relations: vec![relation],
             ..Scope::default()
         };
-        let mut implied = false;
+        let mut narrow = false;
         if let Some(predicate) = &index.predicate {
             let bound = self
                 .plain(
@@ -221,7 +222,7 @@ impl Planner<'_> {
             if !parts.iter().all(|part| filter.iter().any(|known| implies(known, part))) {
                 return None;
             }
-            implied = true;
+            narrow = parts.iter().any(|part| is_narrow(part, table));
         }
         let usable =
             |expr: &Expr| !is_volatile_call(expr) && self.slots(expr, layout).is_some_and(|slots| slots & !outer == 0);
@@ -246,12 +247,12 @@ impl Planner<'_> {
             bounds = filter.iter().flat_map(|part| range(part, &key, &usable)).collect();
             break;
         }
-        if equal.is_empty() && bounds.is_empty() && !implied {
+        if equal.is_empty() && bounds.is_empty() && !narrow {
             return None;
         }
         let complete = index.unique && equal.len() == index.keys.len();
         let score =
-            usize::from(complete) * 100 + equal.len() * 10 + usize::from(!bounds.is_empty()) * 5 + usize::from(implied);
+            usize::from(complete) * 100 + equal.len() * 10 + usize::from(!bounds.is_empty()) * 5 + usize::from(narrow);
         Some((
             score,
             IndexAccess {

@@ -2,6 +2,7 @@
 
 mod access;
 mod constant;
+mod estimate;
 mod from;
 mod items;
 mod modify;
