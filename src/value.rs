@@ -146,16 +146,3 @@ pub enum Json {
     /// An object, sorted by key length and then bytes (Postgres' own order).
     Object(Arc<[(Arc<str>, Json)]>),
 }
-
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Value::Null => f.write_str("null"),
-            Value::Bool(truth) => f.write_str(if *truth { "t" } else { "f" }),
-            Value::Int(number) => write!(f, "{number}"),
-            Value::Numeric(number) => write!(f, "{number}"),
-            Value::Text(text) => f.write_str(text),
-            other => write!(f, "{other:?}"),
-        }
-    }
-}

@@ -11,6 +11,16 @@ pub struct Settings {
     pub date_style: DateStyle,
 }
 
+impl Settings {
+    /// Times as people read them in a report: ISO 8601, UTC.
+    pub fn reports() -> Settings {
+        Settings {
+            date_style: DateStyle::Iso,
+            ..Settings::default()
+        }
+    }
+}
+
 impl Default for Settings {
     /// `TimeZone = 'UTC'`, `DateStyle = 'Postgres, MDY'`.
     fn default() -> Self {

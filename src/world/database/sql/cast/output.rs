@@ -30,6 +30,19 @@ pub fn render(value: &Value, ty: &Type, settings: &Settings) -> String {
     }
 }
 
+/// For reports: as the server prints it with `DateStyle = ISO` and `TimeZone = UTC`, `null` for NULL. The value's own kind decides, so
+/// a `timestamp` shows an offset and a `real` the digits of a double.
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Value::Null => f.write_str("null"),
+            Value::Text(text) => f.write_str(text),
+            Value::Int(number) => write!(f, "{number}"),
+            other => f.write_str(&render(other, &Type::Unknown, &Settings::reports())),
+        }
+    }
+}
+
 /// The shortest text that reads back as the same float; an exponent from 1e15 (1e6 for real) on and below 1e-4.
 fn float(number: f64, single: bool) -> String {
     if number.is_nan() {
