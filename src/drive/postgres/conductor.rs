@@ -281,6 +281,22 @@ fn rehearse(system: &System, schedule: &Schedule) -> Result<Vec<Record>, Misfit>
     Ok(records)
 }
 
+/// Whether a schedule passes a step where the server could go another way. It cannot be made to go there, so that what comes
+/// of such a schedule may differ from run to run.
+///
+/// # Errors
+/// When the schedule does not fit the system.
+pub fn passes_a_race(system: &System, schedule: &Schedule) -> Result<bool, Misfit> {
+    let mut state = system.initial();
+    for (place, step) in schedule.steps.iter().enumerate() {
+        if is_open(system, &state, step) {
+            return Ok(true);
+        }
+        system.replay_step(&mut state, step, place + 1)?;
+    }
+    Ok(false)
+}
+
 fn is_open(system: &System, before: &State, step: &Step) -> bool {
     let mut ways = Vec::new();
     system.outcomes(before, step.action, &mut ways);
