@@ -195,3 +195,30 @@ fn mentioned(line: &str) -> Vec<String> {
     }
     found
 }
+
+#[test]
+fn every_rule_of_the_database_names_tests_that_are_there() {
+    let docs = read(&root().join("src/world/database/mod.rs"));
+    let tests: String = sources("src/world/database").iter().map(|path| read(path)).collect();
+    let rows = docs
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | "))
+        .filter(|row| row.starts_with(|first: char| first.is_ascii_digit()));
+    let mut rules = 0;
+    for row in rows {
+        rules += 1;
+        let held = row.split(" | ").nth(2).unwrap_or_default();
+        assert!(
+            held.contains('`') || held.starts_with("(not modelled"),
+            "no test holds: {row}"
+        );
+        for name in held.split('`').skip(1).step_by(2) {
+            let there = match name.strip_suffix(".spec") {
+                Some(_) => root().join("tests/regressions").join(name).is_file(),
+                None => tests.contains(&format!("fn {name}()")),
+            };
+            assert!(there, "there is no test `{name}`, which is said to hold: {row}");
+        }
+    }
+    assert_eq!(rules, 34);
+}

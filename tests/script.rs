@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use deadheat::document::Source;
+use deadheat::explore::{Options, explore};
 use deadheat::scenario::Library;
 use deadheat::script::parse::parse;
 use deadheat::script::{ScriptSections, reference};
@@ -92,15 +93,26 @@ fn the_scenario_of_the_guide_is_right() {
         panic!("the guide has three pieces of a scenario")
     };
     let bug = scenario.split("[expect]").next().unwrap_or_default();
-    for text in [
-        (*scenario).to_owned(),
-        format!("{bug}{fix}"),
-        format!("{bug}{faults}{fix}"),
-    ] {
+    // As written first it hopes and is told better; then bug and fix are as expected, also with faults.
+    let told = [
+        ((*scenario).to_owned(), vec![false]),
+        (format!("{bug}{fix}"), vec![true, true]),
+        (format!("{bug}{faults}{fix}"), vec![true, true]),
+    ];
+    for (text, as_expected) in told {
         let source = Source::new("guide.toml", text.as_str());
-        if let Err(problems) = Library::default().read("guide", Path::new("guide.toml"), source) {
-            panic!("{problems:?}\n{text}");
-        }
+        let scenarios = match Library::default().read("guide", Path::new("guide.toml"), source) {
+            Ok(scenarios) => scenarios,
+            Err(problems) => panic!("{problems:?}\n{text}"),
+        };
+        let found: Vec<bool> = scenarios
+            .iter()
+            .map(|scenario| {
+                let finding = explore(&scenario.system, &Options::default());
+                scenario.expect.judge(&finding).is_ok()
+            })
+            .collect();
+        assert_eq!(found, as_expected, "{text}");
     }
 }
 

@@ -105,3 +105,33 @@ fn the_deletion_of_a_parent_waits_for_children_in_flight() {
          s2 ERROR 23503 update or delete on table \"t\" violates foreign key constraint \"c_t_id_fkey\" on table \"c\"",
     );
 }
+
+#[test]
+fn above_read_committed_a_parent_of_later_is_none_and_one_that_went_later_is_a_conflict() {
+    for (change, child, answer) in [
+        (
+            "INSERT INTO t VALUES (3, 30)",
+            3,
+            "ERROR 23503 insert or update on table \"c\" violates foreign key constraint \"c_t_id_fkey\"",
+        ),
+        (
+            "DELETE FROM t WHERE id = 2",
+            2,
+            "ERROR 40001 could not serialize access due to concurrent update",
+        ),
+    ] {
+        story(
+            SCHEMA,
+            &format!(
+                "s1: BEGIN ISOLATION LEVEL REPEATABLE READ
+                 done
+                 s1: SELECT count(*) FROM c
+                 1
+                 s2: {change}
+                 (1)
+                 s1: INSERT INTO c VALUES (2, {child})
+                 {answer}"
+            ),
+        );
+    }
+}

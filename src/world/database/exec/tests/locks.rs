@@ -106,3 +106,46 @@ fn after_a_wait_the_condition_is_tested_on_the_newest_version() {
          s3 120",
     );
 }
+
+#[test]
+fn nothing_but_the_row_itself_is_looked_at_again() {
+    for (again, answer) in [("", "1"), (" AND v = 10", "(0)")] {
+        story(
+            SCHEMA,
+            &format!(
+                "s1: BEGIN
+                 done
+                 s1: UPDATE t SET v = 11 WHERE id = 1
+                 (1)
+                 s2: UPDATE t SET v = 100 WHERE id = (SELECT min(id) FROM t WHERE v = 10){again} RETURNING id
+                 waits
+                 s1: COMMIT
+                 done
+                 s2 {answer}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn rows_are_not_sorted_again_and_a_limit_counts_those_that_are_left() {
+    for (query, answer) in [
+        ("SELECT id FROM t ORDER BY v FOR UPDATE", "1\n s2 2"),
+        ("SELECT id FROM t WHERE v < 25 ORDER BY v LIMIT 1 FOR UPDATE", "2"),
+    ] {
+        story(
+            SCHEMA,
+            &format!(
+                "s1: BEGIN
+                 done
+                 s1: UPDATE t SET v = 30 WHERE id = 1
+                 (1)
+                 s2: {query}
+                 waits
+                 s1: COMMIT
+                 done
+                 s2 {answer}"
+            ),
+        );
+    }
+}

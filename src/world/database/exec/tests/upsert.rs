@@ -40,3 +40,38 @@ fn a_conflict_without_a_change_is_a_read_where_the_release_says_so() {
         story_on(older, SCHEMA, &cycle(insert, "(1)"));
     }
 }
+
+#[test]
+fn merge_is_no_upsert_and_tests_its_branches_on_the_newest_version() {
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 10)";
+    for (change, merge, answer) in [
+        (
+            "INSERT INTO t VALUES (3, 30)",
+            "MERGE INTO t USING (SELECT 3 AS id) x ON t.id = x.id
+                WHEN MATCHED THEN UPDATE SET v = 0 WHEN NOT MATCHED THEN INSERT VALUES (3, 0)",
+            "ERROR 23505 duplicate key value violates unique constraint \"t_pkey\"",
+        ),
+        (
+            "UPDATE t SET v = 50 WHERE id = 1",
+            "MERGE INTO t USING (SELECT 1 AS id) x ON t.id = x.id
+                WHEN MATCHED AND v < 20 THEN DELETE WHEN MATCHED AND v = 50 THEN UPDATE SET v = 51",
+            "(1)",
+        ),
+    ] {
+        let merge = merge.split_whitespace().collect::<Vec<_>>().join(" ");
+        story(
+            schema,
+            &format!(
+                "s1: BEGIN
+                 done
+                 s1: {change}
+                 (1)
+                 s2: {merge}
+                 waits
+                 s1: COMMIT
+                 done
+                 s2 {answer}"
+            ),
+        );
+    }
+}
