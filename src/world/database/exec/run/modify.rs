@@ -31,7 +31,6 @@ impl<'p> Exec<'p> {
             &update.filter,
             reading,
             &mut |exec, cells| {
-                let names_key = update.set.iter().any(|(column, _)| target.key_columns.contains(column));
                 loop {
                     let Some(version) = cells[TARGET].version else {
                         return Ok(Flow::More);
@@ -40,7 +39,7 @@ impl<'p> Exec<'p> {
                     let frame = Frame::new(cells, &update.layout, outer);
                     let new = exec.changed(target, &update.set, &old, &frame, outer)?;
                     let strength = strength_of(target, &old, &new);
-                    match exec.lock_for_write(target, version, strength, names_key)? {
+                    match exec.lock_for_write(target, version, strength, false)? {
                         Locked::Same => {
                             let next = exec.write_update(target, version, &old, new)?;
                             exec.affected += 1;
