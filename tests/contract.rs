@@ -108,24 +108,23 @@ fn a_schedule_that_was_printed_replays_in_the_model_and_on_the_server() {
         return;
     }
     let project = project();
-    let run = ask(&project, &["run", "--format", "json", "--driver", "explore"]).exits(0);
-    let object = timeless(&run);
-    let violated = object["results"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|result| result["verdict"] == "violated");
-    let schedule = violated
-        .and_then(|result| result["schedule"].as_str())
-        .expect("a schedule");
-
-    for on in ["model", "postgres"] {
-        let replayed = ask(&project, &["replay", "scenarios/reported.toml", schedule, "--on", on]);
-        replayed
-            .exits(0)
-            .says("no-duplicate-customers")
-            .says("INSERT INTO customers");
+    let object = timeless(&ask(&project, &["run", "--format", "json"]).exits(0));
+    let results = object["results"].as_array().into_iter().flatten();
+    let violated: Vec<(&str, &str)> = results
+        .filter(|result| result["verdict"] == "violated")
+        .filter_map(|result| Some((result["driver"].as_str()?, result["schedule"].as_str()?)))
+        .collect();
+    assert_eq!(violated.len(), 5, "each driver has found the bug: {violated:?}");
+    for (_, schedule) in &violated {
+        for on in ["model", "postgres"] {
+            let replayed = ask(&project, &["replay", "scenarios/reported.toml", schedule, "--on", on]);
+            replayed
+                .exits(0)
+                .says("no-duplicate-customers")
+                .says("INSERT INTO customers");
+        }
     }
+    let (_, schedule) = violated[0];
     ask(&project, &["replay", "scenarios/cured.toml", schedule])
         .exits(2)
         .complains("was recorded for scenario");

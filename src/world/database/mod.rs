@@ -17,6 +17,10 @@
 //! - **A woken statement goes on in the step that woke it.** On the server others may come between. Where several are woken and
 //!   the server lets them race, the orders in which they can win are branches of that step.
 //! - **A deadlock is found when it closes**, not after `deadlock_timeout`; the victim is the one that the timeouts would choose.
+//! - **A rollback takes everything with it at once.** On the server its read marks go after its waiters wake, and one that is quick
+//!   enough meets them: a serialization failure that a slower one does not get.
+//! - **What EXISTS and IN found is looked for again** when a condition is tested anew. The server has made a join of them and keeps the
+//!   row that was found first.
 //! - **Access paths follow rules, not costs**: an index whose keys the condition gives, else the table, as on tables that were never
 //!   analyzed. It matters to serializable transactions (what they mark) and to the order of rows without ORDER BY.
 //! - **An index is one page** to serializable transactions, as a small index is; larger ones would conflict less often.
@@ -43,7 +47,7 @@
 //! | 6 | four strengths of row locks | `the_four_strengths_conflict_as_documented` |
 //! | 7 | an update is a key change when the value of a unique column changes | `a_key_change_takes_the_strongest_lock_and_a_key_that_stays_does_not` |
 //! | 8 | an update of other columns does not disturb KEY SHARE | `an_update_of_other_columns_does_not_disturb_key_share_nor_the_other_way_round`, `key_share_returns_the_snapshots_version_even_after_a_committed_update` |
-//! | 9 | KEY SHARE protects later versions too, and the version itself against old snapshots | `key_share_protects_later_versions_from_delete_and_key_change`, `locks_of_others_survive_the_commit_and_the_abort_of_an_updater`, `a-version-that-somebody-still-holds-is-waited-for.spec` |
+//! | 9 | KEY SHARE protects later versions too, and the version itself against old snapshots | `key_share_protects_later_versions_from_delete_and_key_change`, `locks_of_others_survive_the_commit_and_the_abort_of_an_updater`, `an_old_snapshot_waits_for_who_still_holds_the_version_that_it_sees`, `a-version-that-somebody-still-holds-is-waited-for.spec` |
 //! | 10 | who waits for a row: one is next in line, the others behind it | `a_compatible_lock_overtakes_a_waiting_exclusive_one`, `a_conflicting_late_comer_queues_behind_the_first_waiter`, `nowait_and_skip_locked_count_the_next_in_line_as_a_lock` |
 //! | 11 | a holder strengthens its lock ahead of the waiters | `a_holder_strengthens_its_lock_ahead_of_the_waiters` |
 //! | 12 | NOWAIT and SKIP LOCKED, also along the chain of updates | `skip_locked_and_nowait_hold_along_the_chain_of_updates` |

@@ -40,6 +40,8 @@ fn a_statement_does_not_see_what_it_writes() {
          (2)
          s1: WITH x AS (INSERT INTO t VALUES (99, 99, 99) RETURNING id) SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM x)
          4|1
+         s1: WITH x AS (INSERT INTO t VALUES (98, 98, 98) RETURNING id) SELECT (SELECT count(*) FROM x), (SELECT count(*) FROM t)
+         1|5
          s1: UPDATE t SET k = k + 1
          ERROR 23505 duplicate key value violates unique constraint \"t_k_key\"",
     );
@@ -145,6 +147,37 @@ fn rows_are_not_sorted_again_and_a_limit_counts_those_that_are_left() {
                  s1: COMMIT
                  done
                  s2 {answer}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn an_old_snapshot_waits_for_who_still_holds_the_version_that_it_sees() {
+    let lock = "s1: SELECT v FROM t WHERE id = 1 FOR KEY SHARE";
+    // Locked before the update committed, and after: then it is another version that is held.
+    let (held, free) = (format!("{lock}\n10"), format!("{lock}\n11"));
+    let waits = "waits\n s1: COMMIT\n done\n s3 ERROR";
+    for (before, after, end) in [(&*held, "", waits), ("", &*free, "ERROR")] {
+        story(
+            SCHEMA,
+            &format!(
+                "s1: BEGIN
+                 done
+                 s2: BEGIN
+                 done
+                 s2: UPDATE t SET v = 11 WHERE id = 1
+                 (1)
+                 {before}
+                 s3: BEGIN ISOLATION LEVEL REPEATABLE READ
+                 done
+                 s3: SELECT count(*) FROM t
+                 2
+                 s2: COMMIT
+                 done
+                 {after}
+                 s3: DELETE FROM t WHERE id = 1
+                 {end} 40001 could not serialize access due to concurrent update"
             ),
         );
     }

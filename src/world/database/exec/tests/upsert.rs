@@ -54,8 +54,9 @@ fn merge_is_no_upsert_and_tests_its_branches_on_the_newest_version() {
         (
             "UPDATE t SET v = 50 WHERE id = 1",
             "MERGE INTO t USING (SELECT 1 AS id) x ON t.id = x.id
-                WHEN MATCHED AND v < 20 THEN DELETE WHEN MATCHED AND v = 50 THEN UPDATE SET v = 51",
-            "(1)",
+                WHEN MATCHED AND v < 20 THEN DELETE WHEN MATCHED AND v = 50 THEN UPDATE SET v = 51
+                WHEN MATCHED THEN DELETE",
+            "(1)\n s2: SELECT v FROM t WHERE id = 1\n 51",
         ),
     ] {
         let merge = merge.split_whitespace().collect::<Vec<_>>().join(" ");
