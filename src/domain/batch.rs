@@ -84,18 +84,9 @@ const PROMISES: &[Promise] = &[
         name: "no-duplicate-events",
         promise: NO_DUPLICATES,
     },
-    Promise {
-        name: "no-server-error",
-        promise: NO_SERVER_ERROR,
-    },
-    Promise {
-        name: "everyone-is-answered",
-        promise: EVERYONE_IS_ANSWERED,
-    },
-    Promise {
-        name: "no-deadlock",
-        promise: NO_DEADLOCK,
-    },
+    NO_SERVER_ERROR,
+    EVERYONE_IS_ANSWERED,
+    NO_DEADLOCK,
 ];
 
 impl Handler for Batch {

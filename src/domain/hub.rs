@@ -154,14 +154,8 @@ const PROMISES: &[Promise] = &[
         name: "no-acknowledged-webhook-lost",
         promise: NOT_LOST,
     },
-    Promise {
-        name: "no-server-error",
-        promise: NO_SERVER_ERROR,
-    },
-    Promise {
-        name: "everyone-is-answered",
-        promise: EVERYONE_IS_ANSWERED,
-    },
+    NO_SERVER_ERROR,
+    EVERYONE_IS_ANSWERED,
 ];
 
 impl Handler for PaymentHub {

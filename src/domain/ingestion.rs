@@ -93,18 +93,9 @@ const PROMISES: &[Promise] = &[
         name: "deleted-stays-deleted",
         promise: DELETED,
     },
-    Promise {
-        name: "no-server-error",
-        promise: NO_SERVER_ERROR,
-    },
-    Promise {
-        name: "everyone-is-answered",
-        promise: EVERYONE_IS_ANSWERED,
-    },
-    Promise {
-        name: "no-deadlock",
-        promise: NO_DEADLOCK,
-    },
+    NO_SERVER_ERROR,
+    EVERYONE_IS_ANSWERED,
+    NO_DEADLOCK,
 ];
 
 impl Handler for Ingestion {

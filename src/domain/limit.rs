@@ -93,14 +93,8 @@ const PROMISES: &[Promise] = &[
         name: "nobody-locked-out-for-ever",
         promise: NOT_FOR_EVER,
     },
-    Promise {
-        name: "no-server-error",
-        promise: NO_SERVER_ERROR,
-    },
-    Promise {
-        name: "everyone-is-answered",
-        promise: EVERYONE_IS_ANSWERED,
-    },
+    NO_SERVER_ERROR,
+    EVERYONE_IS_ANSWERED,
 ];
 
 impl Handler for RateLimit {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Conflict;
 use super::flow::DEADLOCK_VICTIM;
+use super::{Conflict, Promise};
 use crate::machine::{Request, Response, Rows};
 use crate::system::{Breach, Invariant, QueryInvariant, Role, View, When};
 use crate::value::Value;
@@ -59,7 +59,7 @@ pub fn checked(
 
 /// `no-deadlock`: no statement is ended as a deadlock's victim.
 pub fn no_deadlock() -> Arc<dyn Invariant> {
-    check("no-deadlock", NO_DEADLOCK, When::Always, |view| {
+    check(NO_DEADLOCK.name, NO_DEADLOCK.promise, When::Always, |view| {
         let victims: Vec<String> = view
             .standings()
             .filter(|process| process.state == DEADLOCK_VICTIM)
@@ -73,33 +73,44 @@ pub fn no_deadlock() -> Arc<dyn Invariant> {
 }
 
 /// The promise of [`no_deadlock`].
-pub const NO_DEADLOCK: &str = "no statement is ended as the victim of a deadlock";
+pub const NO_DEADLOCK: Promise = Promise {
+    name: "no-deadlock",
+    promise: "no statement is ended as the victim of a deadlock",
+};
 
 /// `everyone-is-answered`: in the end no client waits: each has its answer or gave up.
 pub fn everyone_is_answered() -> Arc<dyn Invariant> {
-    check("everyone-is-answered", EVERYONE_IS_ANSWERED, When::Finally, |view| {
-        let waiting: Vec<String> = view
-            .standings()
-            .filter(|process| {
-                let waits = matches!(process.status, "waiting" | "blocked");
-                let client = matches!(process.role, Role::Client | Role::Courier);
-                waits || client && process.status != "finished"
-            })
-            .map(|process| process.label.to_string())
-            .collect();
-        match waiting.first() {
-            None => Ok(()),
-            Some(first) => Err((format!("{first} waits for ever"), waiting)),
-        }
-    })
+    check(
+        EVERYONE_IS_ANSWERED.name,
+        EVERYONE_IS_ANSWERED.promise,
+        When::Finally,
+        |view| {
+            let waiting: Vec<String> = view
+                .standings()
+                .filter(|process| {
+                    let waits = matches!(process.status, "waiting" | "blocked");
+                    let client = matches!(process.role, Role::Client | Role::Courier);
+                    waits || client && process.status != "finished"
+                })
+                .map(|process| process.label.to_string())
+                .collect();
+            match waiting.first() {
+                None => Ok(()),
+                Some(first) => Err((format!("{first} waits for ever"), waiting)),
+            }
+        },
+    )
 }
 
 /// The promise of [`everyone_is_answered`].
-pub const EVERYONE_IS_ANSWERED: &str = "in the end every client has its answer or gave up, and no statement waits";
+pub const EVERYONE_IS_ANSWERED: Promise = Promise {
+    name: "everyone-is-answered",
+    promise: "in the end every client has its answer or gave up, and no statement waits",
+};
 
 /// `no-server-error`: no request is answered 500.
 pub fn no_server_error() -> Arc<dyn Invariant> {
-    check("no-server-error", NO_SERVER_ERROR, When::Always, |view| {
+    check(NO_SERVER_ERROR.name, NO_SERVER_ERROR.promise, When::Always, |view| {
         let failed: Vec<String> = view
             .exchanges()
             .filter_map(|exchange| Some((exchange.label, exchange.response?)))
@@ -114,12 +125,14 @@ pub fn no_server_error() -> Arc<dyn Invariant> {
 }
 
 /// The promise of [`no_server_error`].
-pub const NO_SERVER_ERROR: &str =
-    "no request is answered 500: what can happen is handled (503 says that it may be tried again)";
+pub const NO_SERVER_ERROR: Promise = Promise {
+    name: "no-server-error",
+    promise: "no request is answered 500: what can happen is handled (503 says that it may be tried again)",
+};
 
 /// `no-secrets-in-responses`: no response carries a payment method or a signing secret.
 pub fn no_secrets() -> Arc<dyn Invariant> {
-    check("no-secrets-in-responses", NO_SECRETS, When::Always, |view| {
+    check(NO_SECRETS.name, NO_SECRETS.promise, When::Always, |view| {
         let secrets = ["pm_", "whsec_", "sk_"];
         let leaks: Vec<String> = view
             .exchanges()
@@ -135,7 +148,10 @@ pub fn no_secrets() -> Arc<dyn Invariant> {
 }
 
 /// The promise of [`no_secrets`].
-pub const NO_SECRETS: &str = "no response carries a payment method, an API key or a signing secret";
+pub const NO_SECRETS: Promise = Promise {
+    name: "no-secrets-in-responses",
+    promise: "no response carries a payment method, an API key or a signing secret",
+};
 
 /// Every response that handlers of an endpoint gave: the handler's label, the request, the response.
 pub fn answers<'a>(view: &View<'a>, endpoint: &'a str) -> impl Iterator<Item = (&'a str, &'a Request, &'a Response)> {

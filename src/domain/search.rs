@@ -69,14 +69,8 @@ const PROMISES: &[Promise] = &[
         name: "saved-means-found",
         promise: SAVED_IS_FOUND,
     },
-    Promise {
-        name: "no-server-error",
-        promise: NO_SERVER_ERROR,
-    },
-    Promise {
-        name: "everyone-is-answered",
-        promise: EVERYONE_IS_ANSWERED,
-    },
+    NO_SERVER_ERROR,
+    EVERYONE_IS_ANSWERED,
 ];
 
 impl Handler for Search {

@@ -81,18 +81,9 @@ const PROMISES: &[Promise] = &[
         name: "success-means-stored",
         promise: STORED,
     },
-    Promise {
-        name: "no-server-error",
-        promise: NO_SERVER_ERROR,
-    },
-    Promise {
-        name: "everyone-is-answered",
-        promise: EVERYONE_IS_ANSWERED,
-    },
-    Promise {
-        name: "no-deadlock",
-        promise: NO_DEADLOCK,
-    },
+    NO_SERVER_ERROR,
+    EVERYONE_IS_ANSWERED,
+    NO_DEADLOCK,
 ];
 
 impl Handler for RequestDedup {

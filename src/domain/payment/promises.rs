@@ -44,22 +44,10 @@ pub(super) const PROMISES: &[Promise] = &[
         name: "no-status-goes-backwards",
         promise: FORWARD,
     },
-    Promise {
-        name: "no-secrets-in-responses",
-        promise: NO_SECRETS,
-    },
-    Promise {
-        name: "no-server-error",
-        promise: NO_SERVER_ERROR,
-    },
-    Promise {
-        name: "everyone-is-answered",
-        promise: EVERYONE_IS_ANSWERED,
-    },
-    Promise {
-        name: "no-deadlock",
-        promise: NO_DEADLOCK,
-    },
+    NO_SECRETS,
+    NO_SERVER_ERROR,
+    EVERYONE_IS_ANSWERED,
+    NO_DEADLOCK,
 ];
 
 pub(super) fn all() -> Vec<Arc<dyn Invariant>> {

@@ -39,18 +39,9 @@ pub(super) const PROMISES: &[Promise] = &[
         name: "success-means-committed",
         promise: SUCCESS,
     },
-    Promise {
-        name: "no-server-error",
-        promise: NO_SERVER_ERROR,
-    },
-    Promise {
-        name: "everyone-is-answered",
-        promise: EVERYONE_IS_ANSWERED,
-    },
-    Promise {
-        name: "no-deadlock",
-        promise: NO_DEADLOCK,
-    },
+    NO_SERVER_ERROR,
+    EVERYONE_IS_ANSWERED,
+    NO_DEADLOCK,
 ];
 
 pub(super) fn all() -> Vec<Arc<dyn Invariant>> {
