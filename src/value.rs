@@ -1,8 +1,7 @@
 //! SQL values: the one data type that machines, the model of Postgres and the real server exchange.
 //!
-//! Every variant has a total order and a hash, so that a state that holds values can be deduplicated.
-//! Text forms follow Postgres' output functions with `DateStyle = 'Postgres, MDY'` and
-//! `TimeZone = 'UTC'` unless a session says otherwise.
+//! Every variant has a total order and a hash, so that a state that holds values can be deduplicated. How a value is written
+//! as text is the database's business (`world::database::sql::cast`).
 
 use std::sync::Arc;
 

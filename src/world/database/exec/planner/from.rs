@@ -407,8 +407,6 @@ pub(super) fn cross(left: From, right: From) -> From {
 
 /// Whether a side of a join can be read without the other.
 fn is_independent(from: &From) -> bool {
-    let own = slots_of(from);
-    let _ = own;
     match from {
         From::Nothing => true,
         From::Leaf(leaf) => match &leaf.source {
