@@ -39,7 +39,7 @@ impl<'p> Exec<'p> {
                     let frame = Frame::new(cells, &update.layout, outer);
                     let new = exec.changed(target, &update.set, &old, &frame, outer)?;
                     let strength = strength_of(target, &old, &new);
-                    match exec.lock_for_write(target, version, strength, false)? {
+                    match exec.lock_for_write(target, version, strength)? {
                         Locked::Same => {
                             let next = exec.write_update(target, version, &old, new)?;
                             exec.affected += 1;
@@ -83,7 +83,7 @@ impl<'p> Exec<'p> {
                     let Some(version) = cells[TARGET].version else {
                         return Ok(Flow::More);
                     };
-                    match exec.lock_for_write(target, version, Strength::Update, true)? {
+                    match exec.lock_for_write(target, version, Strength::Update)? {
                         Locked::Same => {
                             exec.remove(target, version, &cells[TARGET].clone())?;
                             exec.affected += 1;
@@ -128,15 +128,9 @@ impl<'p> Exec<'p> {
         Ok(())
     }
 
-    /// Locks a row that is going to be written. When the row moved, its newest version is locked as strongly as the statement's
-    /// SET list may need; the caller tests WHERE again and asks once more.
-    fn lock_for_write(
-        &mut self,
-        target: &Target,
-        version: VersionId,
-        strength: Strength,
-        names_key: bool,
-    ) -> Result<Locked, Stop> {
+    /// Locks a row that is going to be written. When the row moved, its newest version is locked; the caller tests WHERE again and
+    /// asks once more.
+    fn lock_for_write(&mut self, target: &Target, version: VersionId, strength: Strength) -> Result<Locked, Stop> {
         let (session, snapshot, table) = (self.session, self.snapshot, target.table.id);
         let request = RowRequest {
             strength,
@@ -145,21 +139,6 @@ impl<'p> Exec<'p> {
         };
         let (_, locked) =
             self.op(|store, _| Ok((table, store.lock_row(session, table, version, &request, &snapshot)?)))?;
-        if let Locked::Moved(newest) = locked
-            && names_key
-            && strength != Strength::Update
-        {
-            let request = RowRequest {
-                strength: Strength::Update,
-                ..request
-            };
-            let (_, again) =
-                self.op(|store, _| Ok((table, store.lock_row(session, table, newest, &request, &snapshot)?)))?;
-            return Ok(match again {
-                Locked::Same => Locked::Moved(newest),
-                other => other,
-            });
-        }
         Ok(locked)
     }
 
@@ -221,7 +200,7 @@ impl<'p> Exec<'p> {
             let frame = Frame::new(cells, reading.layout, reading.outer);
             let (new, strength, names_key) = match &clause.action {
                 MergeAction::Nothing | MergeAction::Insert(_) => return Ok(true),
-                MergeAction::Delete => (None, Strength::Update, true),
+                MergeAction::Delete => (None, Strength::Update, false),
                 MergeAction::Update(set) => {
                     let new = self.changed(target, set, &old, &frame, reading.outer)?;
                     let strength = strength_of(target, &old, &new);
@@ -232,7 +211,18 @@ impl<'p> Exec<'p> {
                     )
                 }
             };
-            match self.lock_for_write(target, version, strength, names_key)? {
+            let mut locked = self.lock_for_write(target, version, strength)?;
+            if names_key
+                && strength != Strength::Update
+                && let Locked::Moved(newest) = locked
+            {
+                // A MERGE whose SET list names a key column locks the newest version as for a change of the key, before it tests again.
+                locked = match self.lock_for_write(target, newest, Strength::Update)? {
+                    Locked::Same => Locked::Moved(newest),
+                    other => other,
+                };
+            }
+            match locked {
                 Locked::Same => {
                     match new {
                         Some(new) => {
