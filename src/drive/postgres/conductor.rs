@@ -93,7 +93,15 @@ const RACE: Duration = Duration::from_millis(700);
 /// When the schedule does not fit the system, or the server is gone.
 pub fn conduct(stage: &mut Stage, system: &System, schedule: &Schedule) -> Result<Conducted, ConductError> {
     let system = &system.on_release(stage.release);
-    let records = rehearse(system, schedule)?;
+    perform(stage, system, &rehearse(system, schedule)?)
+}
+
+/// Runs a schedule that was rehearsed.
+///
+/// # Errors
+/// When the server is gone.
+pub(super) fn perform(stage: &mut Stage, system: &System, rehearsal: &Rehearsal) -> Result<Conducted, ConductError> {
+    let records = &rehearsal.0;
     let initial = system.initial();
     let mut last = Conducted::Agreed;
     for attempt in ATTEMPTS {
@@ -102,10 +110,10 @@ pub fn conduct(stage: &mut Stage, system: &System, schedule: &Schedule) -> Resul
         let mut conductor = Conductor {
             stage: &mut *stage,
             attempt,
-            victims: victims(&records),
+            victims: victims(records),
             clocks: BTreeMap::new(),
         };
-        last = match conductor.run(system, &records) {
+        last = match conductor.run(system, records) {
             Ok(()) => return Ok(Conducted::Agreed),
             Err(Halt::Wires(error)) => return Err(error.into()),
             Err(Halt::Gateway(error)) => return Err(error.into()),
@@ -262,7 +270,22 @@ fn is_lost(result: &Result<Rows, SqlError>) -> bool {
     matches!(result, Err(error) if error.code == SqlState::CONNECTION_FAILURE)
 }
 
-fn rehearse(system: &System, schedule: &Schedule) -> Result<Vec<Record>, Misfit> {
+/// A schedule as the model went through it, which is on the server's release.
+pub(super) struct Rehearsal(Vec<Record>);
+
+impl Rehearsal {
+    /// Whether it passes a step where the server could go another way. It cannot be made to go there, so that what comes of such a
+    /// schedule may differ from run to run.
+    pub(super) fn passes_a_race(&self) -> bool {
+        self.0.iter().any(|record| record.open)
+    }
+}
+
+/// Goes through a schedule in the model.
+///
+/// # Errors
+/// When the schedule does not fit the system.
+pub(super) fn rehearse(system: &System, schedule: &Schedule) -> Result<Rehearsal, Misfit> {
     // For the check of the fingerprint.
     system.replay(schedule)?;
     let mut state = system.initial();
@@ -278,23 +301,7 @@ fn rehearse(system: &System, schedule: &Schedule) -> Result<Vec<Record>, Misfit>
             after: state.clone(),
         });
     }
-    Ok(records)
-}
-
-/// Whether a schedule passes a step where the server could go another way. It cannot be made to go there, so that what comes
-/// of such a schedule may differ from run to run.
-///
-/// # Errors
-/// When the schedule does not fit the system.
-pub fn passes_a_race(system: &System, schedule: &Schedule) -> Result<bool, Misfit> {
-    let mut state = system.initial();
-    for (place, step) in schedule.steps.iter().enumerate() {
-        if is_open(system, &state, step) {
-            return Ok(true);
-        }
-        system.replay_step(&mut state, step, place + 1)?;
-    }
-    Ok(false)
+    Ok(Rehearsal(records))
 }
 
 fn is_open(system: &System, before: &State, step: &Step) -> bool {

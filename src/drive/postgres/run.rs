@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::conductor::{Conducted, Divergence, conduct, passes_a_race};
+use super::conductor::{Conducted, Divergence, perform, rehearse};
 use super::source::Server;
 use super::stage::Stage;
 use crate::explore::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Reached, Stats, Verdict};
@@ -50,15 +50,15 @@ pub fn run(
             break;
         }
         tally.runs += 1;
-        match passes_a_race(system, &schedule) {
-            Ok(false) => {}
-            Ok(true) => {
-                tally.left_out += 1;
-                continue;
-            }
+        let rehearsal = match rehearse(system, &schedule) {
+            Ok(rehearsal) => rehearsal,
             Err(misfit) => return error(format!("{schedule}: {misfit}")),
+        };
+        if rehearsal.passes_a_race() {
+            tally.left_out += 1;
+            continue;
         }
-        let conducted = match conduct(&mut stage, system, &schedule) {
+        let conducted = match perform(&mut stage, system, &rehearsal) {
             Ok(conducted) => conducted,
             Err(reason) => return error(format!("{schedule}: {reason}")),
         };
