@@ -134,6 +134,48 @@ fn ones_own_write_drops_the_mark_on_the_row_but_not_after_a_savepoint() {
 }
 
 #[test]
+fn a_mark_that_was_dropped_does_not_count_towards_the_page() {
+    let run = |savepoint: &str, end: &str| {
+        check(&format!(
+            "1 insert 4 40
+             1 begin ser
+             2 begin ser
+             1 get 1 -> 10
+             {savepoint}
+             1 update 1 11
+             1 get 2 -> 20
+             1 get 4 -> 40
+             2 get 1 -> 10
+             2 update 3 33
+             1 commit
+             2 commit{end}"
+        ));
+    };
+    // Two marks are left, on rows 2 and 4: the update of row 3 meets none.
+    run("", "");
+    // After a savepoint the first one stays. Three rows of a page are marked as the page.
+    run("1 savepoint a", " -> 40001 dependencies");
+}
+
+#[test]
+fn who_wrote_nothing_is_taken_for_a_reader_that_came_before() {
+    // 1 -> 2 -> 3 and 3 committed first, but after the snapshot of 1, which has written nothing: 1, 2, 3 is an order.
+    check(
+        "1 begin ser
+         1 get 3 -> 30
+         2 begin ser
+         3 begin ser
+         2 get 2 -> 20
+         3 update 2 22
+         3 commit
+         1 get 1 -> 10
+         1 commit
+         2 update 1 11
+         2 commit",
+    );
+}
+
+#[test]
 fn a_pivot_whose_target_committed_first_fails_at_its_next_statement() {
     check(
         "1 begin ser
