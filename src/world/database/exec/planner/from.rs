@@ -16,7 +16,6 @@ use crate::world::database::sql::{fold, names};
 use crate::world::database::store::TableMode;
 
 use super::Planner;
-use super::access::slots_of;
 
 /// A FROM clause while it is planned: what names see, and where columns lie.
 pub(super) struct Build<'a> {
