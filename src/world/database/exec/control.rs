@@ -292,6 +292,9 @@ impl Call<'_> {
                 continue;
             }
             let table = self.engine.catalog.table(name)?.id;
+            if mode == TableMode::AccessExclusive {
+                self.engine.store.number_early(id);
+            }
             match self.engine.store.lock_table(id, table, mode, lock.nowait) {
                 Ok(()) => running.journal.push(Entry::Unit),
                 Err(Stop::Error(error)) if error.code.as_str() == "55P03" => {

@@ -39,6 +39,8 @@ pub(super) struct Sx {
     pub(super) awaits: Vec<SxId>,
     /// One of them did not end harmlessly.
     pub(super) is_unsafe: bool,
+    /// Who meets its work does not know whose it is: its number came before its snapshot.
+    pub(super) unnamed: bool,
     pub(super) marks: Marks,
 }
 
@@ -113,12 +115,13 @@ impl Ssi {
         self.txs.iter().find(|tx| tx.id == id)
     }
 
-    /// Whose stamp it is.
+    /// Whose stamp it is, as far as a reader can tell.
     fn by_stamp(&self, stamp: Stamp) -> Option<&Sx> {
-        match stamp {
+        let tx = match stamp {
             Stamp::Live { session, .. } => self.running(session),
             Stamp::Committed(seq) => self.txs.iter().find(|tx| tx.commit == Some(seq)),
-        }
+        };
+        tx.filter(|tx| !tx.unnamed)
     }
 
     fn has_edge(&self, reader: SxId, writer: SxId) -> bool {
@@ -197,7 +200,9 @@ impl Store {
 
     /// A serializable transaction takes its snapshot. Declared READ ONLY with no writer about, it is not tracked at all.
     pub(super) fn ssi_begin(&mut self, session: SessionId, snapshot: Seq) {
-        let declared = self.tx(session).is_some_and(|tx| tx.read_only);
+        let (declared, unnamed) = self
+            .tx(session)
+            .map_or((false, false), |tx| (tx.read_only, tx.numbered_early));
         let awaits: Vec<SxId> = match declared {
             false => Vec::new(),
             true => self
@@ -225,8 +230,19 @@ impl Store {
             out_commit: None,
             awaits,
             is_unsafe: false,
+            unnamed,
             marks: Marks::default(),
         });
+    }
+
+    /// LOCK TABLE in ACCESS EXCLUSIVE mode needs the transaction's number, and takes no snapshot. When it comes first in a serializable
+    /// transaction, the number is not entered where readers look for the writer of what they met (`AssignTransactionId` enters it for
+    /// transactions that are tracked already, `GetSerializableTransactionSnapshotInt` does not): they make no edge to it.
+    pub fn number_early(&mut self, session: SessionId) {
+        let tx = self.tx_mut(session);
+        if tx.level == Level::Serializable && tx.snapshots.is_empty() {
+            tx.numbered_early = true;
+        }
     }
 
     /// Whether a deferrable transaction has a snapshot that is not known to be safe.

@@ -62,6 +62,8 @@ pub(super) struct Transaction {
     pub(super) snapshots: SmallVec<[Snap; 1]>,
     /// A statement is under way.
     pub(super) in_statement: bool,
+    /// It had its number before its snapshot: see [`Store::number_early`].
+    pub(super) numbered_early: bool,
 }
 
 impl Transaction {
