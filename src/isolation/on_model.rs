@@ -100,9 +100,11 @@ impl OnModel {
         self.sessions.get_mut(usize::from(pid.top()))
     }
 
-    /// Notes what happened, up to the end of a deadlock.
+    /// Notes what happened, up to the end of a deadlock: by a victim, or by letting somebody go before his turn, which is the only way in
+    /// which a statement that has just begun to wait goes on before anything else has ended. The server needs its time for either.
     fn happen(&mut self, events: Vec<DbEvent>) {
         let mut hidden = false;
+        let mut blocked = Vec::new();
         for event in events {
             let ends_deadlock = match &event {
                 DbEvent::Done {
@@ -112,8 +114,16 @@ impl OnModel {
                     let waited = self.session(*session).is_some_and(|session| session.waited);
                     waited && failure.error.code == SqlState::DEADLOCK_DETECTED
                 }
+                DbEvent::Blocked { session, .. } => {
+                    blocked.push(*session);
+                    false
+                }
+                DbEvent::Woken { session } => blocked.contains(session),
                 _ => false,
             };
+            if matches!(event, DbEvent::Done { .. }) {
+                blocked.clear();
+            }
             hidden |= ends_deadlock;
             if hidden {
                 self.later.push_back(event);
