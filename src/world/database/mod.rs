@@ -19,8 +19,8 @@
 //! - **A deadlock is found when it closes**, not after `deadlock_timeout`; the victim is the one that the timeouts would choose.
 //! - **A rollback takes everything with it at once.** On the server its read marks go after its waiters wake, and one that is quick
 //!   enough meets them: a serialization failure that a slower one does not get.
-//! - **What EXISTS and IN found is looked for again** when a condition is tested anew. The server has made a join of them and keeps the
-//!   row that was found first.
+//! - **Of several rows that EXISTS found, the first in heap order is kept** when a condition is tested anew; the server keeps the one that its
+//!   join met first.
 //! - **Access paths follow rules, not costs**: an index whose keys the condition gives, else the table, as on tables that were never
 //!   analyzed. It matters to serializable transactions (what they mark) and to the order of rows without ORDER BY.
 //! - **An index is one page** to serializable transactions, as a small index is; larger ones would conflict less often.
@@ -52,7 +52,7 @@
 //! | 11 | a holder strengthens its lock ahead of the waiters | `a_holder_strengthens_its_lock_ahead_of_the_waiters` |
 //! | 12 | NOWAIT and SKIP LOCKED, also along the chain of updates | `skip_locked_and_nowait_hold_along_the_chain_of_updates` |
 //! | 13 | after a wait the condition is tested on the newest version | `after_a_wait_the_condition_is_tested_on_the_newest_version`, `after_waiting_for_a_change_the_condition_is_tested_on_the_newest_version` |
-//! | 14 | nothing but that row is looked at again | `nothing_but_the_row_itself_is_looked_at_again` |
+//! | 14 | nothing but that row is looked at again | `nothing_but_the_row_itself_is_looked_at_again`, `what-exists-and-in-found-is-not-looked-for-again.spec` |
 //! | 15 | ORDER BY before locking, LIMIT after it | `rows_are_not_sorted_again_and_a_limit_counts_those_that_are_left` |
 //! | 16 | rows that move to another partition | (not modelled: partitioned tables are refused) |
 //! | 17 | above READ COMMITTED the first updater wins | `the_first_updater_wins_above_read_committed`, `nowait_reports_a_committed_change_as_such_and_an_uncommitted_one_as_a_lock`, `above_read_committed_a_waiter_fails_when_the_change_commits_and_goes_on_when_it_does_not` |
@@ -64,10 +64,10 @@
 //! | 23 | MERGE is no upsert | `merge_is_no_upsert_and_tests_its_branches_on_the_newest_version` |
 //! | 24 | foreign keys lock their parents | `a_parent_that_is_not_committed_is_a_violation_at_once`, `a_parent_that_is_being_deleted_or_rekeyed_is_waited_for_and_looked_for_again`, `a_change_of_the_parents_other_columns_disturbs_no_child`, `the_deletion_of_a_parent_waits_for_children_in_flight` |
 //! | 25 | foreign keys above READ COMMITTED | `above_read_committed_a_parent_of_later_is_none_and_one_that_went_later_is_a_conflict` |
-//! | 26 | the victim of a deadlock | `the_earliest_waiter_of_a_cycle_is_the_victim`, `the_shortest_deadlock_timeout_makes_the_victim`, `two_upgrades_of_one_lock_fail_at_once` |
+//! | 26 | the victim of a deadlock | `the_earliest_waiter_of_a_cycle_is_the_victim`, `the_shortest_deadlock_timeout_makes_the_victim`, `two_upgrades_of_one_lock_fail_at_once`, `who-closes-a-circle-in-a-queue-waits-before-it-is-dissolved.spec` |
 //! | 27 | table and advisory locks | `table_locks_queue_first_come_first_served`, `advisory_locks_queue_and_a_try_does_not_overtake`, `session_locks_are_counted_and_survive_rollback`, `transaction_locks_cannot_be_unlocked_by_hand`, `the_two_key_spaces_are_apart` |
 //! | 28 | what a serializable read marks | `a_scan_marks_the_table_against_new_rows`, `a_look_up_of_an_absent_key_marks_the_index`, `ones_own_write_drops_the_mark_on_the_row_but_not_after_a_savepoint`, `other_levels_neither_set_nor_meet_marks`, `a-partial-index-that-narrows-little-is-not-read.spec` |
-//! | 29 | which reads and writes make an edge | `a_look_up_does_not_meet_updates_of_other_rows`, `one_edge_alone_is_no_failure` |
+//! | 29 | which reads and writes make an edge | `a_look_up_does_not_meet_updates_of_other_rows`, `one_edge_alone_is_no_failure`, `a-number-before-the-snapshot-hides-the-writer.spec` |
 //! | 30 | who fails when an edge is made | `a_pivot_whose_target_committed_first_fails_at_its_next_statement`, `a_reader_of_both_makes_two_writers_that_were_serializable_fail` |
 //! | 31 | who fails at COMMIT | `of_two_that_read_what_the_other_writes_the_first_committer_wins`, `a_pivot_that_dies_at_a_commit_saves_the_next` |
 //! | 32 | READ ONLY and DEFERRABLE | `declared_read_only_is_not_tracked_when_no_writer_runs`, `a_deferrable_transaction_waits_for_a_safe_snapshot`, `a_deferrable_transaction_takes_a_new_snapshot_when_its_first_proves_unsafe` |

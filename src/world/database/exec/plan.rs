@@ -54,6 +54,8 @@ pub(crate) struct Subquery {
     pub(crate) query: Query,
     /// Whether it reads columns of a query around it.
     pub(crate) correlated: bool,
+    /// Whether the server makes a join of it (`pull_up_sublinks`): a re-check then looks at the row that was found first, and at no other.
+    pub(crate) joined: bool,
 }
 
 /// A query or a data-modifying statement, with what comes after its body.

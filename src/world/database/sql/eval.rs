@@ -385,7 +385,13 @@ fn converted(
     }
 }
 
-fn in_rows(left: &[Value], rows: &[Arc<[Value]>], casts: &Casts, settings: &Settings) -> Result<Option<bool>, Stop> {
+/// Whether a row is among these, in three-valued logic.
+pub(crate) fn in_rows(
+    left: &[Value],
+    rows: &[Arc<[Value]>],
+    casts: &Casts,
+    settings: &Settings,
+) -> Result<Option<bool>, Stop> {
     let mut unknown = false;
     for row in rows {
         let mut equal = Some(true);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::world::database::exec::catalog::{Index, IndexKey, Table};
-use crate::world::database::exec::plan::{Access, From, IndexAccess, JoinKind, KeySource, Layout, Leaf, Source};
+use crate::world::database::exec::plan::{
+    Access, Body, From, IndexAccess, JoinKind, KeySource, Layout, Leaf, Query, Source,
+};
 use crate::world::database::sql::bind::bind_expr;
 use crate::world::database::sql::expr::{Comparison, Expr, SubqueryKind};
 use crate::world::database::sql::scope::{Relation, Scope};
@@ -29,6 +31,7 @@ impl Planner<'_> {
         parts.sort_by_key(has_subquery);
         let (mut gate, mut filter) = (Vec::new(), Vec::new());
         for part in parts {
+            self.note_join(&part);
             match self.slots(&part, layout) {
                 Some(0) if !is_volatile_call(&part) => gate.push(part),
                 Some(slots) => push_down(from, part, slots, &mut filter),
@@ -40,6 +43,31 @@ impl Planner<'_> {
         }
         self.choose(from, layout);
         (gate, filter)
+    }
+
+    /// Notes a condition of WHERE that the server makes a join of: `[NOT] EXISTS` of a plain sub-select that looks at this level, and `IN` of one
+    /// that looks at none (`convert_EXISTS_sublink_to_join`, `convert_ANY_sublink_to_join`).
+    fn note_join(&mut self, part: &Expr) {
+        let inner = match part {
+            Expr::Not(inner) => inner,
+            other => other,
+        };
+        let Expr::Subquery { id, kind } = inner else { return };
+        let looks_here = |left: &[Expr]| {
+            let mut found = false;
+            let mut look = |part: &Expr| found |= matches!(part, Expr::Column { depth: 0, .. });
+            left.iter().for_each(|expr| expr.walk(&mut look));
+            found
+        };
+        if let Some(Some(subquery)) = self.subqueries.get_mut(*id as usize) {
+            subquery.joined = match kind {
+                SubqueryKind::Exists => subquery.correlated && is_plain(&subquery.query),
+                SubqueryKind::In { left, negated, .. } => {
+                    !negated && std::ptr::eq(inner, part) && !subquery.correlated && looks_here(left)
+                }
+                _ => false,
+            };
+        }
     }
 
     /// Splits an ON condition over the sides of a join.
@@ -434,6 +462,17 @@ fn uses(source: &Source, test: impl Fn(&Expr) -> bool) -> bool {
         KeySource::Null => false,
     });
     keys || access.bounds.iter().any(|(_, expr)| test(expr))
+}
+
+/// Whether a sub-select is nothing but FROM and WHERE, as far as EXISTS looks.
+fn is_plain(query: &Query) -> bool {
+    let Body::Select(select) = &query.body else {
+        return false;
+    };
+    let reads = !matches!(select.from, From::Nothing);
+    let ends = query.limit.is_none() && query.offset.is_none() && query.modifying_ctes.is_empty();
+    let shapes = select.group.is_some() || select.having.is_some() || !select.windows.is_empty();
+    reads && ends && !shapes && select.set_calls.is_empty() && select.locks.is_empty()
 }
 
 fn has_subquery(expr: &Expr) -> bool {

@@ -199,7 +199,11 @@ impl Binder for Planner<'_> {
         let query = self.query(query, scope)?;
         let columns = query.columns.to_vec();
         let correlated = self.reach(&query) > 0;
-        self.subqueries[id] = Some(Subquery { query, correlated });
+        self.subqueries[id] = Some(Subquery {
+            query,
+            correlated,
+            joined: false,
+        });
         Ok((id as u32, columns))
     }
 

@@ -11,14 +11,14 @@ use crate::world::database::sql::refuse::sql_error;
 use crate::world::database::sql::settings::Settings;
 use crate::world::database::store::{AdvisoryKey, Scope, Stop};
 
-use super::{Exec, Flow, Frame, Row, internal};
+use super::{Exec, Frame, Row, internal};
 
 static NULL: Value = Value::Null;
 
 /// The executor and the row that expressions are evaluated on.
-struct Here<'e, 'p, 'f> {
-    exec: &'e mut Exec<'p>,
-    frame: &'f Frame<'f>,
+pub(super) struct Here<'e, 'p, 'f> {
+    pub(super) exec: &'e mut Exec<'p>,
+    pub(super) frame: &'f Frame<'f>,
 }
 
 impl<'p> Exec<'p> {
@@ -328,29 +328,18 @@ impl Env for Here<'_, '_, '_> {
     }
 
     fn subquery(&mut self, id: u32, kind: &SubqueryKind) -> Result<Arc<[Row]>, Stop> {
-        let number = id as usize;
-        if let Some(Some(rows)) = self.exec.initial.get(number) {
-            return Ok(Arc::clone(rows));
-        }
         let plan = self.exec.plan;
-        let Some(subquery) = plan.subqueries.get(number) else {
+        let Some(subquery) = plan.subqueries.get(id as usize) else {
             return Err(Stop::Error(internal("sub-select")));
         };
-        let enough = match kind {
-            SubqueryKind::Exists => 1,
-            SubqueryKind::Scalar => 2,
-            _ => usize::MAX,
+        // What is inside of the sub-select is not what is tested again.
+        let rechecked = self.exec.rechecked.take();
+        let rows = match &rechecked {
+            Some(first) if subquery.joined => self.joined_rows(id as usize, subquery, kind, first),
+            _ => self.subquery_rows(id as usize, subquery, kind),
         };
-        let mut rows: Vec<Row> = Vec::new();
-        self.exec.query(&subquery.query, Some(self.frame), &mut |_, row| {
-            rows.push(row);
-            Ok(if rows.len() >= enough { Flow::Enough } else { Flow::More })
-        })?;
-        let rows: Arc<[Row]> = rows.into();
-        if !subquery.correlated {
-            self.exec.initial[number] = Some(Arc::clone(&rows));
-        }
-        Ok(rows)
+        self.exec.rechecked = rechecked;
+        rows
     }
 
     fn volatile(&mut self, call: Volatile, args: Vec<Value>) -> Result<Value, Stop> {

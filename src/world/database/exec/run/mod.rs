@@ -10,6 +10,7 @@ mod from;
 mod insert;
 mod modify;
 mod select;
+mod subselect;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -135,6 +136,8 @@ pub(crate) struct Exec<'p> {
     made: FxHashSet<(TableId, VersionId)>,
     /// Foreign keys to look after when the statement is done.
     triggers: Vec<Trigger>,
+    /// In a re-check: the row as it was before the wait.
+    rechecked: Option<Cells>,
     /// Rows from outside, by place.
     extra: &'p [Vec<Row>],
     /// Rows that the top-level statement inserted, changed, deleted.
@@ -189,6 +192,7 @@ pub(crate) fn run(setting: Setting<'_>) -> Result<(Vec<Row>, u64), Stop> {
         rounds: BTreeMap::new(),
         made: FxHashSet::default(),
         triggers: Vec::new(),
+        rechecked: None,
         extra,
         affected: 0,
     };

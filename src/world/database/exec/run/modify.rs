@@ -31,6 +31,7 @@ impl<'p> Exec<'p> {
             &update.filter,
             reading,
             &mut |exec, cells| {
+                let mut first: Option<Cells> = None;
                 loop {
                     let Some(version) = cells[TARGET].version else {
                         return Ok(Flow::More);
@@ -47,8 +48,9 @@ impl<'p> Exec<'p> {
                             break;
                         }
                         Locked::Moved(newest) => {
+                            let first = first.get_or_insert_with(|| cells.clone());
                             cells[TARGET] = exec.cell(target.table.id, newest);
-                            if !exec.recheck(&update.from, &update.filter, reading, cells)? {
+                            if !exec.recheck(&update.from, &update.filter, reading, first, cells)? {
                                 return Ok(Flow::More);
                             }
                         }
@@ -79,6 +81,7 @@ impl<'p> Exec<'p> {
             &delete.filter,
             reading,
             &mut |exec, cells| {
+                let mut first: Option<Cells> = None;
                 loop {
                     let Some(version) = cells[TARGET].version else {
                         return Ok(Flow::More);
@@ -90,8 +93,9 @@ impl<'p> Exec<'p> {
                             break;
                         }
                         Locked::Moved(newest) => {
+                            let first = first.get_or_insert_with(|| cells.clone());
                             cells[TARGET] = exec.cell(target.table.id, newest);
-                            if !exec.recheck(&delete.from, &delete.filter, reading, cells)? {
+                            if !exec.recheck(&delete.from, &delete.filter, reading, first, cells)? {
                                 return Ok(Flow::More);
                             }
                         }
@@ -189,6 +193,7 @@ impl<'p> Exec<'p> {
     /// The MATCHED clauses for one pair of rows; `false` when the target is gone or no longer matches.
     fn merge_matched(&mut self, merge: &'p Merge, reading: Reading<'_>, cells: &mut Cells) -> Result<bool, Stop> {
         let target = &merge.target;
+        let first = cells.clone();
         loop {
             let Some(version) = cells[TARGET].version else {
                 return Ok(false);
@@ -236,7 +241,7 @@ impl<'p> Exec<'p> {
                 Locked::Moved(newest) => {
                     cells[TARGET] = self.cell(target.table.id, newest);
                     // ON is a left join's condition: the pair still matches if the target is still there.
-                    if !self.recheck(&merge.from, &[], reading, cells)? || cells[TARGET].row.is_none() {
+                    if !self.recheck(&merge.from, &[], reading, &first, cells)? || cells[TARGET].row.is_none() {
                         return Ok(false);
                     }
                 }

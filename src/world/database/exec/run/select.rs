@@ -241,7 +241,12 @@ impl<'p> Exec<'p> {
     }
 
     /// The rows of FROM and WHERE.
-    fn source(&mut self, select: &'p Select, reading: Reading<'_>, sink: super::Sink<'_, 'p>) -> Result<Flow, Stop> {
+    pub(super) fn source(
+        &mut self,
+        select: &'p Select,
+        reading: Reading<'_>,
+        sink: super::Sink<'_, 'p>,
+    ) -> Result<Flow, Stop> {
         let mut cells: Cells = smallvec::smallvec![Cell::default(); select.layout.slots];
         let frame = Frame::new(&[], &select.layout, reading.outer);
         if !self.all_hold(&select.gate, &frame)? {
@@ -305,7 +310,7 @@ impl<'p> Exec<'p> {
         if select.locks.is_empty() {
             return Ok(Claimed::Kept);
         }
-        let mut changed = false;
+        let mut first: Option<Cells> = None;
         for lock in &select.locks {
             let Some(version) = cells[lock.slot].version else {
                 continue;
@@ -318,13 +323,15 @@ impl<'p> Exec<'p> {
             match self.lock_row(lock, version, request)? {
                 Locked::Same => {}
                 Locked::Moved(newest) => {
+                    first.get_or_insert_with(|| cells.clone());
                     cells[lock.slot] = self.cell(lock.table.id, newest);
-                    changed = true;
                 }
                 Locked::Gone | Locked::Skipped | Locked::SelfModified => return Ok(Claimed::Dropped),
             }
         }
-        if changed && !self.recheck(&select.from, &select.filter, reading, cells)? {
+        if let Some(first) = first
+            && !self.recheck(&select.from, &select.filter, reading, &first, cells)?
+        {
             return Ok(Claimed::Dropped);
         }
         Ok(Claimed::Kept)
@@ -348,8 +355,23 @@ impl<'p> Exec<'p> {
         }
     }
 
-    /// EvalPlanQual: runs FROM and WHERE again over these very rows; `false` when they no longer qualify.
+    /// EvalPlanQual: runs FROM and WHERE again over these very rows, which were `first` before the wait; `false` when they no longer
+    /// qualify.
     pub(crate) fn recheck(
+        &mut self,
+        from: &'p crate::world::database::exec::plan::From,
+        filter: &'p [Expr],
+        reading: Reading<'_>,
+        first: &Cells,
+        cells: &mut Cells,
+    ) -> Result<bool, Stop> {
+        let around = self.rechecked.replace(first.clone());
+        let qualifies = self.qualifies(from, filter, reading, cells);
+        self.rechecked = around;
+        qualifies
+    }
+
+    fn qualifies(
         &mut self,
         from: &'p crate::world::database::exec::plan::From,
         filter: &'p [Expr],
