@@ -161,6 +161,10 @@ impl Invariant for Tripwire {
         self.inner.when()
     }
 
+    fn tells_apart(&self, label: &str) -> bool {
+        self.inner.tells_apart(label)
+    }
+
     fn check(&self, view: &View<'_>) -> Result<(), Breach> {
         let checked = self.inner.check(view);
         if checked.is_err() {

@@ -33,7 +33,7 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
         .broken
         .iter()
         .enumerate()
-        .filter_map(|(place, state)| Some((place as u16, search.steps((*state)?))))
+        .filter_map(|(place, state)| Some((place as u16, search.schedule((*state)?)?)))
         .collect();
     let best = best_of(&search, &found);
     let mut futures = Futures::new(search.system, search.parts);
@@ -65,7 +65,7 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
             counterexample,
         });
     }
-    let refused = search.refused.map(|refused| refusal(&search, refused));
+    let refused = search.refused.map(|_| refusal(&search));
     let verdict = judged.iter().fold(unbroken, |all, one| all.and(one.verdict));
     let names = |broken: &[u16]| -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = broken
@@ -78,7 +78,10 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
     let outcomes = search.outcomes.iter().map(|(outcome, shown)| Reached {
         outcome: (**outcome).clone(),
         count: shown.count,
-        witness: Some(search.schedule(shown.first)),
+        witness: Some(Schedule {
+            fingerprint: spec.fingerprint(),
+            steps: shown.witness.clone(),
+        }),
         breaks: names(&shown.broken),
     });
     let reason = refused
@@ -112,9 +115,11 @@ fn breach(system: &System, schedule: &Schedule, invariant: &str) -> Option<Breac
     breaches.into_iter().find(|breach| &*breach.invariant == invariant)
 }
 
-fn refusal(search: &Search<'_>, (state, step): (u32, u32)) -> String {
-    let mut schedule = search.schedule(state);
-    schedule.steps.push(search.parts.read().steps.get(step).clone());
+fn refusal(search: &Search<'_>) -> String {
+    let schedule = Schedule {
+        fingerprint: search.system.spec().fingerprint(),
+        steps: search.refusal().unwrap_or_default(),
+    };
     let reason = search.system.replay(&schedule).ok().and_then(|(trace, _)| {
         let events = trace.0.into_iter().flat_map(|(_, events)| events);
         events.into_iter().find_map(|event| match event {

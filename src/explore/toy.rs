@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::machine::service::{Answer, Call};
-use crate::machine::{Effect, Machine, NoAnswer, Pid, Program, Reply, Request, Response};
+use crate::machine::{Effect, Machine, NoAnswer, Pid, Program, Renaming, Reply, Request, Response};
 use crate::system::{Breach, Endpoint, FaultBudget, Invariant, Role, Root, Spec, System, View, When};
 use crate::value::Value;
 use crate::world::World;
@@ -51,6 +51,10 @@ impl Service for Shelf {
             _ => {}
         }
         Ok(Answer::one("number", now))
+    }
+
+    fn rename(&mut self, _names: &Renaming) -> bool {
+        true
     }
 
     /// `take` waits until there is something to take.
@@ -167,6 +171,10 @@ impl Invariant for Never {
 
     fn when(&self) -> When {
         self.when
+    }
+
+    fn tells_apart(&self, _label: &str) -> bool {
+        false
     }
 
     fn check(&self, view: &View<'_>) -> Result<(), Breach> {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use branch::{Branch, Scripted, Usual};
 pub use effect::{Effect, NoAnswer, Reply};
 pub use http::{Request, Response};
-pub use pid::Pid;
+pub use pid::{Pid, Renaming};
 pub use sql::{Column, Rows, Sql, SqlError, SqlState};
 
 /// A process's program: a pure state machine.

@@ -3,6 +3,8 @@
 //! A process is named by its place in the tree of who started it, not by when it was started, so that
 //! two schedules that start the same processes in another order reach equal states.
 
+use smallvec::SmallVec;
+
 /// The identity of a process: a path of at most four small numbers, packed so that it orders like the path.
 ///
 /// A root process of the scenario has one number (its place in the file); a process that another one started (a handler of
@@ -57,6 +59,55 @@ impl Pid {
     }
 }
 
+/// Roots that change places with each other, each with everything that it started.
+///
+/// What a symmetry between processes does to their names: see [`Options::symmetry`](crate::explore::Options::symmetry).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Renaming(SmallVec<[u8; 8]>);
+
+impl Renaming {
+    /// Everybody keeps its name.
+    pub fn identity(roots: usize) -> Renaming {
+        Renaming((0..roots).map(|root| root as u8).collect())
+    }
+
+    /// The names of the roots, in order.
+    pub(crate) fn of(names: &[u8]) -> Renaming {
+        Renaming(names.into())
+    }
+
+    /// From now on `root` has the name `name`. The caller sees to it that no two have the same one.
+    pub(crate) fn set(&mut self, root: u8, name: u8) {
+        self.0[usize::from(root)] = name;
+    }
+
+    /// The name of a root.
+    pub fn top(&self, root: u8) -> u8 {
+        self.0.get(usize::from(root)).copied().unwrap_or(root)
+    }
+
+    /// The name of a process.
+    pub fn pid(&self, pid: Pid) -> Pid {
+        Pid(((u32::from(self.top(pid.top())) + 1) << 24) | (pid.0 & 0x00ff_ffff))
+    }
+
+    /// This renaming, and then another one.
+    #[must_use]
+    pub fn then(&self, next: &Renaming) -> Renaming {
+        Renaming(self.0.iter().map(|name| next.top(*name)).collect())
+    }
+
+    /// The renaming that undoes this one.
+    #[must_use]
+    pub fn inverse(&self) -> Renaming {
+        let mut inverse = Renaming::identity(self.0.len());
+        for (root, name) in self.0.iter().enumerate() {
+            inverse.set(*name, root as u8);
+        }
+        inverse
+    }
+}
+
 impl std::fmt::Display for Pid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (depth, number) in self.path().enumerate() {
@@ -77,7 +128,20 @@ impl std::fmt::Debug for Pid {
 
 #[cfg(test)]
 mod tests {
-    use super::Pid;
+    use super::{Pid, Renaming};
+
+    #[test]
+    fn renamed_roots_take_their_children_along_and_come_back() {
+        let mut swap = Renaming::identity(3);
+        swap.set(0, 2);
+        swap.set(2, 1);
+        swap.set(1, 0);
+        let child = Pid::root(0).child(4).expect("depth 2");
+        assert_eq!(swap.pid(child).to_string(), "2/4");
+        assert_eq!(swap.inverse().pid(swap.pid(child)), child);
+        assert_eq!(swap.then(&swap.inverse()), Renaming::identity(3));
+        assert_eq!(swap.pid(Pid::root(253)), Pid::root(253));
+    }
 
     #[test]
     fn a_path_round_trips_and_orders_parent_before_child() {

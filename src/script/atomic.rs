@@ -7,7 +7,7 @@ use super::bound::{Bound, Typed};
 use super::code::Shared;
 use super::run::Interpreter;
 use crate::machine::service::{Answer, Call};
-use crate::machine::{Effect, Machine, NoAnswer, Pid, Reply};
+use crate::machine::{Effect, Machine, NoAnswer, Pid, Renaming, Reply};
 use crate::value::Value;
 use crate::world::service::{Provided, Service, VirtualTable};
 
@@ -91,6 +91,10 @@ impl Service for Scripted {
 
     fn disconnected(&mut self, caller: Pid, now: i64) {
         self.inner.change(|service| service.disconnected(caller, now));
+    }
+
+    fn rename(&mut self, names: &Renaming) -> bool {
+        self.inner.change(|service| service.rename(names))
     }
 
     /// What the commands of a block would touch now: found by running it on a copy.

@@ -16,6 +16,12 @@ pub trait Invariant: Debug + Send + Sync {
     /// When it is checked.
     fn when(&self) -> When;
 
+    /// Whether it may treat the root process of this label, and what that one started, otherwise than another that starts alike. Where no
+    /// invariant does, processes that start alike are taken for one another.
+    fn tells_apart(&self, _label: &str) -> bool {
+        true
+    }
+
     /// Whether it holds in a state; otherwise how it is broken.
     fn check(&self, view: &View<'_>) -> Result<(), Breach>;
 }
@@ -64,6 +70,11 @@ impl Invariant for QueryInvariant {
 
     fn when(&self) -> When {
         self.when
+    }
+
+    /// When its query has the label in it.
+    fn tells_apart(&self, label: &str) -> bool {
+        self.query.contains(label)
     }
 
     fn check(&self, view: &View<'_>) -> Result<(), Breach> {

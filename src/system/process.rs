@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::machine::{Effect, NoAnswer, Pid, Program, Reply, Request, Response};
+use crate::machine::{Effect, NoAnswer, Pid, Program, Renaming, Reply, Request, Response};
 
 /// One process of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +83,19 @@ impl Process {
 }
 
 impl Process {
+    /// The same process under another name, as is what it waits for. A label that begins with the old root's begins with the new one's.
+    pub(crate) fn renamed(&self, names: &Renaming, old: &str, new: &str) -> Process {
+        let mut process = self.clone();
+        if let Status::Awaiting { child, .. } = &mut process.status {
+            *child = names.pid(*child);
+        }
+        let rest = self.label.strip_prefix(old);
+        if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            process.label = format!("{new}{rest}").into();
+        }
+        process
+    }
+
     /// A process that has said its first effect.
     pub(super) fn ready(program: Program, effect: Effect, role: Role, label: Arc<str>) -> Self {
         let status = if effect == Effect::Done {

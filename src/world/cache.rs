@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::machine::service::{Answer, Call};
-use crate::machine::{NoAnswer, Pid};
+use crate::machine::{NoAnswer, Pid, Renaming};
 use crate::value::Value;
 use crate::world::service::{Service, VirtualTable};
 
@@ -280,6 +280,11 @@ impl Service for Cache {
             code: "cache_error".into(),
             message: message.into(),
         }))
+    }
+
+    /// It knows nothing of who calls.
+    fn rename(&mut self, _names: &Renaming) -> bool {
+        true
     }
 
     fn next_deadline(&self, now: i64) -> Option<i64> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::machine::http::Fields;
 use crate::machine::service::{Answer, Arguments, Call, Delivery};
-use crate::machine::{NoAnswer, Pid};
+use crate::machine::{NoAnswer, Pid, Renaming};
 use crate::value::Value;
 use crate::world::service::{Service, VirtualTable};
 
@@ -50,6 +50,9 @@ pub struct Webhook {
 /// Named values, in the order given.
 pub type Values = Vec<(Arc<str>, Value)>;
 
+/// What the name under which the calls of one process are counted begins with. No key does.
+const BY_CALLER: &str = "by\n";
+
 /// A service that is told how to behave.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct External {
@@ -85,7 +88,7 @@ impl External {
     fn number(&mut self, caller: Pid, call: &Call) -> u32 {
         let who = match call.arguments.get("key") {
             Some(key) => key.to_string(),
-            None => format!("by {caller}"),
+            None => format!("{BY_CALLER}{caller}"),
         };
         let count = self.counts.entry((call.operation.clone(), who.into())).or_default();
         *count += 1;
@@ -163,6 +166,11 @@ impl Service for External {
             return Err(NoAnswer::TimedOut);
         }
         Ok(Answer::Ok(answer))
+    }
+
+    /// Not once it counts somebody's calls.
+    fn rename(&mut self, _names: &Renaming) -> bool {
+        !self.counts.keys().any(|(_, who)| who.starts_with(BY_CALLER))
     }
 
     fn deliveries(&mut self) -> Vec<Delivery> {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::machine::service::{Answer, Call};
-use crate::machine::{NoAnswer, Pid};
+use crate::machine::{NoAnswer, Pid, Renaming};
 use crate::value::Value;
 use crate::world::service::{Service, VirtualTable};
 
@@ -54,6 +54,13 @@ impl Service for Locks {
             "wait" => self.flags.contains(&key(call)),
             _ => true,
         }
+    }
+
+    fn rename(&mut self, names: &Renaming) -> bool {
+        for holder in self.held.values_mut() {
+            *holder = names.pid(*holder);
+        }
+        true
     }
 
     fn disconnected(&mut self, caller: Pid, _now: i64) {

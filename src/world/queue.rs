@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::machine::http::Fields;
 use crate::machine::service::{Answer, Call};
-use crate::machine::{NoAnswer, Pid};
+use crate::machine::{NoAnswer, Pid, Renaming};
 use crate::value::Value;
 use crate::world::service::{Service, VirtualTable};
 
@@ -265,6 +265,16 @@ impl Service for Queues {
                 _ => {}
             }
         }
+    }
+
+    /// Not once a job was named after who added it.
+    fn rename(&mut self, names: &Renaming) -> bool {
+        for job in self.jobs.values_mut() {
+            if let JobStatus::Taken(by, _) = &mut job.status {
+                *by = names.pid(*by);
+            }
+        }
+        self.added.is_empty()
     }
 
     fn disconnected(&mut self, caller: Pid, now: i64) {

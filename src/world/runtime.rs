@@ -11,7 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::machine::service::{Answer, Call};
-use crate::machine::{NoAnswer, Pid};
+use crate::machine::{NoAnswer, Pid, Renaming};
 use crate::value::Value;
 use crate::world::service::Service;
 
@@ -42,6 +42,11 @@ impl Service for Runtime {
             _ => Value::text(format!("{caller}#{count}")),
         };
         Ok(Answer::one("value", value))
+    }
+
+    /// Not once a value was given, which is named after its owner.
+    fn rename(&mut self, _names: &Renaming) -> bool {
+        self.given.is_empty()
     }
 
     fn touches(&self, _call: &Call) -> Vec<(Arc<str>, bool)> {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::machine::service::{Answer, Call};
-use crate::machine::{NoAnswer, Pid};
+use crate::machine::{NoAnswer, Pid, Renaming};
 use crate::value::Value;
 use crate::world::service::{Service, VirtualTable};
 
@@ -91,6 +91,11 @@ impl Service for Index {
             }
         }
         Ok(Answer::Ok(Vec::new()))
+    }
+
+    /// It knows nothing of who calls.
+    fn rename(&mut self, _names: &Renaming) -> bool {
+        true
     }
 
     fn touches(&self, call: &Call) -> Vec<(Arc<str>, bool)> {

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::machine::service::{Answer, Call, Delivery};
-use crate::machine::{NoAnswer, Pid};
+use crate::machine::{NoAnswer, Pid, Renaming};
 pub use crate::world::database::VirtualTable;
 
 /// A service of the world: the payment provider, the cache, a queue, ... A pure function of its state and the call.
@@ -42,6 +42,12 @@ pub trait Service: Debug + Send + Sync {
     /// common, or only read those they share, commute. The default is the whole service, written.
     fn touches(&self, _call: &Call) -> Vec<(Arc<str>, bool)> {
         vec![("*".into(), true)]
+    }
+
+    /// Calls every process by another name, wherever the state has one; false where it can't, because names of processes went into what it
+    /// holds or gave out (an id made of the caller's, say). Then no symmetry between processes is used.
+    fn rename(&mut self, _names: &Renaming) -> bool {
+        false
     }
 
     /// The service's state as tables for invariants: name, columns, rows.

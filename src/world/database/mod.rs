@@ -25,7 +25,9 @@
 //!   analyzed. It matters to serializable transactions (what they mark) and to the order of rows without ORDER BY.
 //! - **An index is one page** to serializable transactions, as a small index is; larger ones would conflict less often.
 //! - **Statements take no time.** Only `pg_sleep` and waits let the world's clock move.
-//! - **Vacuum, hint bits, transaction numbers and physical places** do not show. Versions that nobody can see are gone at once.
+//! - **Vacuum, hint bits, transaction numbers and physical places** do not show. Versions that nobody can see are gone at once; on the
+//!   server a transaction that is to fail with 40001 already does so when it meets one.
+//! - **Rows with equal sort keys keep their order.** The server's quicksort moves them about when there are seven or more.
 //! - **The release**: 15.20 reads the row that an ON CONFLICT met where 15.18 does not; [`Release`] says which is meant, and the
 //!   drivers ask the server.
 //! - Not modelled: partitions and inheritance, triggers and functions of the schema, deferrable foreign keys, ranges and exclusion

@@ -64,6 +64,8 @@ pub(super) struct Engine {
     pub(super) sessions: BTreeMap<SessionId, Arc<Session>>,
     /// How many numbers were drawn (`gen_random_uuid`).
     pub(super) drawn: u64,
+    /// A session asked for its number (`pg_backend_pid`).
+    pub(super) told_its_number: bool,
 }
 
 /// One call from outside.
@@ -443,6 +445,7 @@ impl Call<'_> {
             now: self.now,
             statement_time: running.since,
             drawn: &mut engine.drawn,
+            told_its_number: &mut engine.told_its_number,
         };
         let (rows, affected) = run::run(Setting {
             store: &mut engine.store,

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::machine::{Branch, Pid, Rows, Sql, SqlError, Usual};
+use crate::machine::{Branch, Pid, Renaming, Rows, Sql, SqlError, Usual};
 use crate::value::Value;
 use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::BindError;
@@ -12,7 +12,7 @@ use crate::world::database::store::{Access, Release};
 use super::engine::{Call, Engine};
 use super::message::Message;
 use super::script::Script;
-use super::session::Block;
+use super::session::{Block, Session};
 
 /// A connection is named by the process that holds it.
 pub type SessionId = Pid;
@@ -305,6 +305,23 @@ impl Database {
     /// index keys, predicates and locks, each with whether it was written. Not part of the state.
     pub fn footprint(&self) -> Vec<(u64, bool)> {
         super::footprint::keys(&self.touched.0)
+    }
+
+    /// Calls every session by another name. False where that can't be done: when a statement was told its session's number, which may be
+    /// anywhere since, or when several could be woken by the clock, which happens in the order of the names.
+    pub fn rename(&mut self, names: &Renaming) -> bool {
+        let engine = &mut self.engine;
+        let timed = |session: &Session| {
+            let running = session.running.as_ref();
+            session.sleep.is_some() || running.is_some_and(|running| running.deadline.is_some())
+        };
+        if engine.told_its_number || engine.sessions.values().any(|session| timed(session)) {
+            return false;
+        }
+        engine.store.rename(names);
+        let sessions = std::mem::take(&mut engine.sessions).into_iter();
+        engine.sessions = sessions.map(|(id, session)| (names.pid(id), session)).collect();
+        true
     }
 
     /// For whom the session waits, as `pg_blocking_pids` says.

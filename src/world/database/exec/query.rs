@@ -78,6 +78,7 @@ pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable]) -> Resul
         now: 0,
         statement_time: 0,
         drawn: &mut 0,
+        told_its_number: &mut false,
     };
     let (rows, affected) = run::run(Setting {
         store: &mut store,

@@ -18,6 +18,7 @@ pub(super) struct Serving<'a> {
     pub(super) now: i64,
     pub(super) statement_time: i64,
     pub(super) drawn: &'a mut u64,
+    pub(super) told_its_number: &'a mut bool,
 }
 
 impl Services for Serving<'_> {
@@ -84,7 +85,8 @@ impl Services for Serving<'_> {
 
     fn notify(&mut self, _channel: String, _payload: String) {}
 
-    fn backend_pid(&self, session: SessionId) -> i64 {
+    fn backend_pid(&mut self, session: SessionId) -> i64 {
+        *self.told_its_number = true;
         session
             .path()
             .fold(0, |number, part| number * 255 + i64::from(part) + 1)

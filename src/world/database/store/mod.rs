@@ -22,6 +22,7 @@
 //! | `ssi` | serializable snapshot isolation: marks, edges, dangerous structures |
 //! | `sequence` | numbers that are never given back |
 //! | `release` | what differs between releases of the server |
+//! | `rename` | other names for the sessions, for symmetry |
 //! | `footprint` | what a step touched, for partial-order reduction |
 //! | `canonical` | one form for all histories that look the same |
 //!
@@ -36,6 +37,7 @@ mod footprint;
 mod heap;
 mod lock;
 mod release;
+mod rename;
 mod rowlock;
 mod sequence;
 mod snapshot;

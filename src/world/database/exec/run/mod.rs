@@ -63,7 +63,7 @@ pub(crate) trait Services {
     /// Sends a notification when the transaction commits.
     fn notify(&mut self, channel: String, payload: String);
     /// A number for a backend process.
-    fn backend_pid(&self, session: SessionId) -> i64;
+    fn backend_pid(&mut self, session: SessionId) -> i64;
 }
 
 /// One cell of a row in flight: the row of one relation.
