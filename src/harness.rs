@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::explore::{Driver, Verdict};
+use crate::explore::{Driver, Options, Verdict};
 use crate::report::{Paint, snapshot, violation};
 use crate::scenario::{Library, LoadError, Scenario, discover};
 use crate::suite::{Case, Drivers, Postgres, Record};
@@ -78,7 +78,7 @@ impl Harness {
     pub fn main(self) -> ExitCode {
         let arguments = Arguments::from_args();
         let drivers = Arc::new(Drivers {
-            threads: 1,
+            explore: Options::default(),
             postgres: Postgres::new(std::env::var_os(REQUIRE_POSTGRES).is_some()),
         });
         let conclusion = libtest_mimic::run(&arguments, self.trials(&drivers));

@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -36,6 +37,8 @@ pub(super) enum Command {
     New(New),
     /// Print the JSON schema of scenario files
     Schema,
+    /// Join the results of shards into one
+    Merge(Merge),
     /// Run PostgreSQL's own isolation tests
     Isolation(Isolation),
 }
@@ -60,6 +63,57 @@ pub(super) struct Run {
     /// How many scenarios to run at a time [default: the number of cores]
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<NonZero<usize>>,
+    /// Run only this part of so many, to be joined by `deadheat merge`: every N-th scenario, or of a single scenario a part of its exploration
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<Shard>,
+    /// Stop each exploration after so many seconds; what it has not decided by then is `unknown`
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) max_time: Option<NonZero<u64>>,
+    /// Keep what the exploration of a single scenario has reached in this file, every two minutes and when a limit stops it, and go on from
+    /// there if the file is there
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoint: Option<PathBuf>,
+}
+
+/// A part of so many: `2/4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shard {
+    /// Which, from 1.
+    pub(super) part: u32,
+    /// Of how many.
+    pub(super) of: u32,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shard, String> {
+        let numbers = text
+            .split_once('/')
+            .and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((part, of)) if (1..=of).contains(&part) => Ok(Shard { part, of }),
+            _ => Err("a shard is its number and how many there are, as in 2/4".to_owned()),
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Merge {
+    /// What each `deadheat run --shard I/N --format json` printed
+    #[arg(required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t = MergeFormat::Human)]
+    pub(super) format: MergeFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum MergeFormat {
+    /// A table, for people
+    Human,
+    /// One JSON object, as a run without shards prints it
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

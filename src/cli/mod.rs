@@ -1,4 +1,4 @@
-//! The command line: `deadheat run`, `replay`, `explain`, `check`, `list`, `new`, `schema`, `isolation`.
+//! The command line: `deadheat run`, `replay`, `explain`, `check`, `list`, `new`, `schema`, `merge`, `isolation`.
 //!
 //! Results go to stdout; progress and messages go to stderr; colour and progress bars only to a terminal, and `NO_COLOR` is
 //! honoured. [`main`] takes a [`Library`], so that a crate with handlers of its own has the same command in one line.
@@ -9,6 +9,7 @@ mod exit;
 mod explain;
 mod isolation;
 mod list;
+mod merge;
 mod new;
 mod output;
 mod progress;
@@ -51,6 +52,7 @@ pub fn main(library: Library) -> ExitCode {
             output.result(&format!("{:#}\n", schema::json(&library)));
             Exit::AsExpected
         }
+        Command::Merge(merge) => merge::run(merge, &output),
         Command::Isolation(isolation) => isolation::run(isolation, &output),
     };
     exit.into()

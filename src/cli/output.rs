@@ -8,7 +8,7 @@ use crate::report::Paint;
 use crate::scenario::LoadError;
 
 /// The two streams, and whether each takes colour.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
     /// For results.
     pub(super) paint: Paint,

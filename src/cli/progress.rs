@@ -24,9 +24,13 @@ pub(super) fn bar(output: &Output, runs: usize) -> (ProgressBar, Teller) {
     let teller: Teller = Arc::new(move |news: News<'_>| match news {
         News::Starts(scenario, driver) => shown.set_message(format!("{}::{driver}", scenario.name)),
         News::Explores(name, progress) => shown.set_message(format!(
-            "{name}::explore, {} states, {} to go on from, {} MiB",
+            "{name}::explore, {} states, {:.0}/s, {} to go on from{}, {} MiB",
             progress.states,
+            progress.states as f64 / progress.seconds.max(0.001),
             progress.frontier,
+            progress
+                .left
+                .map_or_else(String::new, |left| format!(", about {left} to come")),
             progress.memory >> 20
         )),
         News::Ends(_) => shown.inc(1),

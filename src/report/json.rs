@@ -1,58 +1,92 @@
 //! A run as one JSON object: a contract. Its fields are never renamed or removed within a version.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::explore::{Evidence, Limit};
 use crate::suite::{Record, Results};
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
 
 /// The whole run.
-#[derive(Debug, Serialize)]
-struct Run<'a> {
-    version: u32,
-    ok: bool,
-    results: Vec<One<'a>>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub(super) version: u32,
+    /// Whether everything is as expected.
+    pub ok: bool,
+    /// The part of the suite that was run, if not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) shard: Option<Part>,
+    pub(super) results: Vec<One>,
+}
+
+/// A part of so many, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which.
+    pub part: u32,
+    /// Of how many.
+    pub of: u32,
 }
 
 /// One scenario with one driver.
-#[derive(Debug, Serialize)]
-struct One<'a> {
-    scenario: &'a str,
-    driver: &'a str,
-    verdict: &'a str,
-    as_expected: bool,
-    violated: Vec<String>,
-    schedule: Option<String>,
-    evidence: &'a str,
-    bounds: Map<String, Value>,
-    stats: Stats,
-    reason: Option<String>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct One {
+    pub(super) scenario: String,
+    pub(super) driver: String,
+    pub(super) verdict: String,
+    pub(super) as_expected: bool,
+    pub(super) violated: Vec<String>,
+    pub(super) schedule: Option<String>,
+    pub(super) evidence: String,
+    pub(super) bounds: Map<String, Value>,
+    pub(super) stats: Stats,
+    pub(super) reason: Option<String>,
+    /// For an exploration that is a part of one: what is needed to join it with the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) split: Option<Split>,
 }
 
-#[derive(Debug, Serialize)]
-struct Stats {
-    states: u64,
-    transitions: u64,
-    schedules: u64,
-    seconds: f64,
+/// A part of an exploration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Split {
+    /// Whether nothing but its end stopped it.
+    pub(super) complete: bool,
+    /// What is expected to be violated in all parts together.
+    pub(super) violates: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Stats {
+    pub(super) states: u64,
+    pub(super) transitions: u64,
+    pub(super) schedules: u64,
+    pub(super) seconds: f64,
 }
 
 /// The run as JSON text with a line break at its end. Two runs differ in `seconds` only.
-pub fn report(results: &Results) -> String {
+pub fn report(results: &Results, shard: Option<Part>) -> String {
     let run = Run {
         version: VERSION,
         ok: results.is_ok(),
+        shard,
         results: results.records.iter().map(one).collect(),
     };
-    match serde_json::to_string_pretty(&run) {
-        Ok(text) => text + "\n",
-        Err(error) => unreachable!("a run is always JSON: {error}"),
+    run.text()
+}
+
+impl Run {
+    /// As JSON text with a line break at its end.
+    pub fn text(&self) -> String {
+        match serde_json::to_string_pretty(self) {
+            Ok(text) => text + "\n",
+            Err(error) => unreachable!("a run is always JSON: {error}"),
+        }
     }
 }
 
-fn one(record: &Record) -> One<'_> {
+fn one(record: &Record) -> One {
     let finding = &record.finding;
     let mut violated: Vec<String> = finding.violated().iter().map(|name| name.to_string()).collect();
     violated.sort();
@@ -62,14 +96,20 @@ fn one(record: &Record) -> One<'_> {
         .into_iter()
         .map(|(name, count)| (name.to_owned(), Value::from(count)));
     let surprise = record.judged.as_ref().err();
+    let complete = match finding.evidence {
+        Evidence::Exhausted => true,
+        Evidence::Truncated { limit } => matches!(limit, Limit::Shard(..)),
+        _ => false,
+    };
+    let violates = &record.case.scenario.expect.violates;
     One {
-        scenario: &record.case.scenario.name,
-        driver: finding.driver.name(),
-        verdict: finding.verdict.name(),
+        scenario: record.case.scenario.name.to_string(),
+        driver: finding.driver.name().to_owned(),
+        verdict: finding.verdict.name().to_owned(),
         as_expected: record.is_expected(),
         violated,
         schedule: finding.counterexample().map(|found| found.schedule.to_string()),
-        evidence: finding.evidence.name(),
+        evidence: finding.evidence.name().to_owned(),
         bounds: bounds.collect(),
         stats: Stats {
             states: finding.stats.states,
@@ -78,5 +118,9 @@ fn one(record: &Record) -> One<'_> {
             seconds: (finding.stats.seconds * 1000.0).round() / 1000.0,
         },
         reason: finding.reason.clone().or_else(|| surprise.cloned()),
+        split: record.split.then(|| Split {
+            complete,
+            violates: violates.iter().map(|name| name.to_string()).collect(),
+        }),
     }
 }

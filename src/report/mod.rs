@@ -1,7 +1,7 @@
 //! Results for people and for machines.
 //!
 //! What a person sees of a failure is in [`violation`]; [`snapshot`] is what a reviewer reads in a diff; [`human`], [`json`],
-//! [`junit`] and [`github`] tell a whole run; [`diagram`] draws machines. Nothing here depends on time, threads or the machine but the field `seconds`.
+//! [`junit`] and [`github`] tell a whole run, and [`shards`] joins parts of one; [`diagram`] draws machines. Nothing here depends on time, threads or the machine but the field `seconds`.
 
 pub mod diagram;
 pub mod explain;
@@ -11,6 +11,7 @@ pub mod json;
 pub mod junit;
 pub mod lanes;
 pub mod paint;
+pub mod shards;
 pub mod snapshot;
 pub mod violation;
 mod words;

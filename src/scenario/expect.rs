@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::document::{Fields, Problem, Span};
-use crate::explore::{Evidence, Finding, Verdict};
+use crate::explore::{Evidence, Finding, Limit, Verdict};
 use crate::system::Spec;
 
 /// What is expected of the invariants. Every one that is not under `violates` is expected to hold.
@@ -26,20 +26,50 @@ impl Expect {
             return Err(format!("{}: {reason}", finding.verdict));
         }
         let found = finding.violated();
+        self.judge_names(&found, &finding.evidence, finding.reason.as_deref())?;
+        match finding.verdict {
+            Verdict::Unknown => Err(undecided(finding.reason.as_deref())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same of a part of an exploration, which can't say that something holds: whether nothing was found so far that was not expected.
+    pub(crate) fn judge_part(&self, finding: &Finding) -> Result<(), String> {
+        match finding.evidence {
+            Evidence::Truncated {
+                limit: Limit::Shard(..),
+            } => self.no_surprise(&finding.violated()),
+            _ => self.judge(finding),
+        }
+    }
+
+    fn no_surprise<N: AsRef<str>>(&self, found: &[N]) -> Result<(), String> {
         let surprise: Vec<&str> = found
             .iter()
-            .filter(|name| !self.violates.contains(name))
-            .map(|name| &**name)
+            .map(AsRef::as_ref)
+            .filter(|name| !self.violates.iter().any(|known| **known == **name))
             .collect();
-        if !surprise.is_empty() {
-            return Err(format!("{} should hold and can be violated", words(&surprise)));
+        match surprise.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{} should hold and can be violated", words(&surprise))),
         }
-        let complete = finding.evidence == Evidence::Exhausted;
+    }
+
+    /// Whether these violations are the expected ones, as far as the evidence goes.
+    pub(crate) fn judge_names<N: AsRef<str>>(
+        &self,
+        found: &[N],
+        evidence: &Evidence,
+        reason: Option<&str>,
+    ) -> Result<(), String> {
+        self.no_surprise(found)?;
+        let complete = *evidence == Evidence::Exhausted;
+        let is_found = |name: &str| found.iter().any(|found| found.as_ref() == name);
         let missing: Vec<&str> = self
             .violates
             .iter()
-            .filter(|name| !found.contains(name))
             .map(|name| &**name)
+            .filter(|name| !is_found(name))
             .collect();
         if !missing.is_empty() && (complete || found.is_empty()) {
             let seen = if complete {
@@ -49,17 +79,20 @@ impl Expect {
             };
             return Err(format!("{} should be violated and {seen}", words(&missing)));
         }
-        if finding.verdict == Verdict::Unknown {
-            let reason = finding.reason.as_deref().unwrap_or("a limit stopped the search");
-            return Err(format!("not decided: {reason}"));
+        match evidence {
+            Evidence::Truncated { .. } if found.is_empty() => Err(undecided(reason)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether a violation is expected.
     pub fn is_violation(&self) -> bool {
         !self.violates.is_empty()
     }
+}
+
+fn undecided(reason: Option<&str>) -> String {
+    format!("not decided: {}", reason.unwrap_or("a limit stopped the search"))
 }
 
 fn words(names: &[&str]) -> String {
@@ -114,7 +147,7 @@ impl<'a> Stated<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::{Bounds, Driver, Judged, Limit, Stats};
+    use crate::explore::{Bounds, Driver, Judged, Stats};
     use crate::system::FaultBudget;
 
     fn finding(evidence: Evidence, verdicts: &[(&str, Verdict)]) -> Finding {

@@ -18,8 +18,8 @@ use crate::system::Schedule;
 pub struct Drivers {
     /// The Postgres server.
     pub postgres: Postgres,
-    /// Threads for one exploration.
-    pub threads: usize,
+    /// How to explore; a scenario's own limits count as well.
+    pub explore: Options,
 }
 
 /// The Postgres server of a run: looked for when the first scenario wants it.
@@ -105,15 +105,15 @@ impl Drivers {
     /// Explores a scenario.
     pub(super) fn explore(&self, scenario: &Scenario, watch: Option<Watch>) -> Finding {
         let limits = &scenario.limits;
+        let seconds = limits.seconds.map(Duration::from_secs);
         let options = Options {
-            max_states: limits.states,
-            max_time: limits.seconds.map(Duration::from_secs),
+            max_states: limits.states.or(self.explore.max_states),
+            max_time: seconds.into_iter().chain(self.explore.max_time).min(),
             max_memory: limits
                 .memory
-                .map_or(Options::default().max_memory, |mebibytes| Some(mebibytes << 20)),
-            threads: self.threads.max(1),
+                .map_or(self.explore.max_memory, |mebibytes| Some(mebibytes << 20)),
             progress: watch,
-            ..Options::default()
+            ..self.explore.clone()
         };
         explore(&scenario.system, &options)
     }

@@ -16,13 +16,16 @@ pub struct Record {
     pub judged: Result<(), String>,
     /// Whether it could not be run because a part of the environment is missing.
     pub environment: bool,
+    /// Whether it is a part of an exploration, to be joined with the others.
+    pub split: bool,
 }
 
 impl Record {
     /// Judges a finding by what its scenario expects. What was skipped is accepted: nobody required it.
-    pub(super) fn new(case: Arc<Case>, finding: Finding, environment: bool) -> Record {
+    pub(super) fn new(case: Arc<Case>, finding: Finding, environment: bool, split: bool) -> Record {
         let judged = match finding.verdict {
             Verdict::Skipped => Ok(()),
+            _ if split => case.scenario.expect.judge_part(&finding),
             _ => case.scenario.expect.judge(&finding),
         };
         Record {
@@ -30,6 +33,7 @@ impl Record {
             finding,
             judged,
             environment,
+            split,
         }
     }
 

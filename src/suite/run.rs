@@ -45,7 +45,8 @@ impl Case {
             let spec = self.scenario.system.spec();
             (Finding::without_run(driver, spec, Verdict::Error, reason), false)
         });
-        Record::new(self.clone(), finding, environment)
+        let split = driver == Driver::Explore && drivers.explore.shard.is_some();
+        Record::new(self.clone(), finding, environment, split)
     }
 }
 
