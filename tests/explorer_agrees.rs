@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use deadheat::document::Source;
 use deadheat::explore::{Evidence, Finding, Options, classes, explore};
 use deadheat::scenario::{Library, Scenario};
 use deadheat::system::Outcome;
@@ -109,4 +110,52 @@ fn classes_reach_every_outcome() {
         );
     }
     assert!(compared > 0, "some scenario has few classes");
+}
+
+/// Three clients who start alike, with a real handler and its SQL, and one who does not.
+const ALIKE: &str = r#"title = "Three of one kind"
+
+[domain]
+handler = "registration"
+
+[[clients]]
+attempts = 1
+
+[[clients]]
+attempts = 1
+
+[[clients]]
+attempts = 1
+
+[[clients]]
+customer = "CUST_2"
+attempts = 1
+"#;
+
+#[test]
+fn clients_who_start_alike_are_taken_for_one_another() {
+    let source = Source::new("alike.toml", ALIKE.to_owned());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/alike.toml");
+    let read = Library::default().read("alike", &path, source);
+    let scenario = read.expect("it is right").remove(0);
+    let all = Options {
+        decisive: false,
+        ..Options::default()
+    };
+    let each = explore(
+        &scenario.system,
+        &Options {
+            symmetry: false,
+            ..all.clone()
+        },
+    );
+    let one = explore(&scenario.system, &all);
+    assert_eq!(essence(&one), essence(&each));
+    // Nearly every state has six names.
+    assert!(one.stats.states * 5 < each.stats.states, "{one:?}");
+    for reached in &one.outcomes {
+        let witness = reached.witness.as_ref().expect("a witness");
+        let (_, state) = scenario.system.replay(witness).expect("it replays");
+        assert_eq!(scenario.system.outcome(&state), reached.outcome);
+    }
 }

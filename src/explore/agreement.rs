@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::toy::{Op, ToySpec, lost_update};
 use super::{Evidence, Finding, Limit, Options, Verdict, brute_force, explore};
@@ -101,28 +101,46 @@ fn check_agree(system: &System) {
     assert_eq!(plain.stats.states, brute.stats.states);
     assert_eq!(plain.stats.transitions, brute.stats.transitions);
     check_replays(system, &plain);
-    let reduced = explore(system, &Options::default());
-    assert_eq!(essence(&reduced), essence(&brute));
-    assert!(reduced.stats.states <= brute.stats.states);
-    check_replays(system, &reduced);
+    for (reduction, symmetry) in [(true, true), (true, false), (false, true)] {
+        let options = Options {
+            reduction,
+            symmetry,
+            ..Options::default()
+        };
+        let fewer = explore(system, &options);
+        assert_eq!(
+            essence(&fewer),
+            essence(&brute),
+            "reduction {reduction}, symmetry {symmetry}"
+        );
+        assert!(fewer.stats.states <= brute.stats.states);
+        check_replays(system, &fewer);
+    }
 }
 
+/// How many random systems are explored.
+const SYSTEMS: u32 = 10_000;
+
 #[test]
-fn reduction_and_memory_change_nothing_on_random_systems() {
-    // `PROPTEST_CASES=10000` for a release.
-    let asked = std::env::var_os("PROPTEST_CASES").is_some();
-    let cases = if asked { Config::default().cases } else { 100 };
-    let mut runner = TestRunner::new(Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
+fn reduction_symmetry_and_memory_change_nothing_on_random_systems() {
+    // The same systems in every run, half of them on each of two threads.
+    std::thread::scope(|scope| {
+        for half in 1..=2_u8 {
+            scope.spawn(move || {
+                let config = Config {
+                    cases: SYSTEMS / 2,
+                    failure_persistence: None,
+                    ..Config::default()
+                };
+                let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[half; 32]);
+                let explored = TestRunner::new_with_rng(config, rng).run(&systems(), |system| {
+                    check_agree(&system);
+                    Ok(())
+                });
+                explored.expect("every way agrees");
+            });
+        }
     });
-    runner
-        .run(&systems(), |system| {
-            check_agree(&system);
-            Ok(())
-        })
-        .expect("every way agrees");
 }
 
 #[test]
