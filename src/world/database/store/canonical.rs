@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::heap::{Heap, RowId, Seq, Stamp, TableId, VersionId};
+use super::heap::{End, Heap, RowId, Seq, Stamp, TableId, VersionId};
 use super::lock::LockTag;
 use super::ssi::SxId;
 use super::waiting::{About, WaitOn};
@@ -366,27 +366,35 @@ impl Store {
 }
 
 impl Heap {
-    /// Removes dead versions; what pointed at one points past it.
+    /// Removes dead versions, given in heap order; what pointed at one points past it.
     fn bury(&mut self, dead: &[VersionId]) {
+        let mut ends: Vec<(VersionId, End)> = Vec::with_capacity(dead.len());
         for id in dead {
-            let version = self.get(*id).clone();
+            let version = self.get(*id);
             let Some(end) = version.end else { continue };
-            for before in &mut self.versions {
-                if let Some(link) = &mut before.end
-                    && link.next == Some(*id)
-                {
+            let leads = !version.heap_only;
+            // The first version that is left of a chain is the one that an index finds.
+            if leads && let Some(next) = end.next {
+                self.get_mut(next).heap_only = false;
+            }
+            ends.push((*id, end));
+        }
+        let buried = |id: VersionId| {
+            let place = ends.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+            Some(ends[place].1)
+        };
+        self.versions.retain_mut(|version| {
+            if buried(version.id).is_some() {
+                return false;
+            }
+            if let Some(link) = &mut version.end {
+                while let Some(end) = link.next.and_then(buried) {
                     link.next = end.next;
                     link.key_change |= end.key_change;
                 }
             }
-            // The first version that is left of a chain is the one that an index finds.
-            if !version.heap_only
-                && let Some(next) = end.next
-            {
-                self.get_mut(next).heap_only = false;
-            }
-            self.versions.retain(|known| known.id != *id);
-        }
+            true
+        });
     }
 
     fn new_ids(&self) -> Ids {
@@ -396,12 +404,11 @@ impl Heap {
 
     /// Rows by the first of their versions; sorted by the old number.
     fn new_rows(&self) -> Vec<(RowId, RowId)> {
-        let mut rows: Vec<(RowId, RowId)> = Vec::new();
-        for version in &self.versions {
-            if !rows.iter().any(|(old, _)| *old == version.row) {
-                rows.push((version.row, RowId(rows.len() as u32)));
-            }
-        }
+        let mut firsts: Vec<(RowId, u32)> = self.versions.iter().map(|version| version.row).zip(0..).collect();
+        firsts.sort_unstable();
+        firsts.dedup_by_key(|(row, _)| *row);
+        firsts.sort_unstable_by_key(|(_, first)| *first);
+        let mut rows: Vec<(RowId, RowId)> = firsts.into_iter().map(|(row, _)| row).zip((0..).map(RowId)).collect();
         rows.sort_unstable();
         rows
     }
