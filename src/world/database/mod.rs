@@ -23,6 +23,8 @@
 //!   join met first.
 //! - **Access paths follow rules, not costs**: an index whose keys the condition gives, else the table, as on tables that were never
 //!   analyzed. It matters to serializable transactions (what they mark) and to the order of rows without ORDER BY.
+//! - **Of several who read what a transaction writes, the one of the first session counts as the first**; on the server it is the one that
+//!   read first. It matters when both are pivots at that transaction's COMMIT: which of them is to fail.
 //! - **An index is one page** to serializable transactions, as a small index is; larger ones would conflict less often.
 //! - **Statements take no time.** Only `pg_sleep` and waits let the world's clock move.
 //! - **Vacuum, hint bits, transaction numbers and physical places** do not show. Versions that nobody can see are gone at once; on the

@@ -98,6 +98,9 @@ fn output_text(value: Value, from: &Type, settings: &Settings) -> Value {
     }
 }
 
+/// What a `money` has at most, its cents counted.
+const DIGITS: u16 = 19;
+
 fn convert(value: Value, from: &Type, to: &Type, context: Context, settings: &Settings) -> Result<Value, SqlError> {
     if let (Value::Text(text), true) = (&value, from.is_string() || *from == Type::Unknown) {
         return match to {
@@ -122,6 +125,8 @@ fn convert(value: Value, from: &Type, to: &Type, context: Context, settings: &Se
             Ok(Value::Array(items?))
         }
         (Value::Record(_), _) => Ok(value),
+        (Value::Int(number), Type::Money) => Ok(Value::Numeric(numeric::fit(&(*number).into(), DIGITS, 2)?)),
+        (Value::Numeric(number), Type::Money) => Ok(Value::Numeric(numeric::fit(number, DIGITS, 2)?)),
         _ if from.is_number() || matches!(from, Type::Bool | Type::Oid | Type::Regclass | Type::Xid) => {
             number(value, to)
         }

@@ -13,6 +13,7 @@ pub(super) enum P {
     Int4,
     Int8,
     Num,
+    Money,
     Float4,
     Float8,
     Text,
@@ -74,6 +75,7 @@ impl P {
             P::Int4 => Type::Int4,
             P::Int8 => Type::Int8,
             P::Num => Type::Numeric(None),
+            P::Money => Type::Money,
             P::Float4 => Type::Float4,
             P::Float8 => Type::Float8,
             P::Text => Type::Text,
@@ -135,6 +137,7 @@ pub(super) fn category(ty: &Type) -> char {
         | Type::Int4
         | Type::Int8
         | Type::Numeric(_)
+        | Type::Money
         | Type::Float4
         | Type::Float8
         | Type::Oid

@@ -24,6 +24,8 @@ pub enum Type {
     Int8,
     /// `numeric(precision, scale)`
     Numeric(Option<(u16, i16)>),
+    /// `money`: kept as a numeric with two digits, which the server's `lc_monetary = C` prints as dollars.
+    Money,
     /// `real`
     Float4,
     /// `double precision`
@@ -86,6 +88,7 @@ impl Type {
             "int" | "int4" | "integer" => Type::Int4,
             "int8" | "bigint" => Type::Int8,
             "numeric" | "decimal" => Type::Numeric(None),
+            "money" => Type::Money,
             "float4" | "real" => Type::Float4,
             "float8" | "double precision" => Type::Float8,
             "text" => Type::Text,
@@ -157,6 +160,7 @@ impl Type {
             Type::Int4 => "integer",
             Type::Int8 => "bigint",
             Type::Numeric(_) => "numeric",
+            Type::Money => "money",
             Type::Float4 => "real",
             Type::Float8 => "double precision",
             Type::Text => "text",
@@ -322,8 +326,8 @@ fn custom(
         "serial" | "serial4" => return Ok(Type::Int4),
         "bigserial" | "serial8" => return Ok(Type::Int8),
         "smallserial" | "serial2" => return Ok(Type::Int2),
-        "char" | "time" | "timetz" | "bytea" | "money" | "inet" | "cidr" | "point" | "xml" | "tsvector" | "bit"
-        | "varbit" | "int4range" | "int8range" | "tstzrange" | "tsrange" | "daterange" | "numrange" | "macaddr" => {
+        "char" | "time" | "timetz" | "bytea" | "inet" | "cidr" | "point" | "xml" | "tsvector" | "bit" | "varbit"
+        | "int4range" | "int8range" | "tstzrange" | "tsrange" | "daterange" | "numrange" | "macaddr" => {
             return Err(unsupported(ty, "type"));
         }
         _ => {}
@@ -342,7 +346,7 @@ fn custom(
 
 fn unsupported(ty: &DataType, what: &str) -> BindError {
     let place = sqlparser::tokenizer::Span::empty();
-    let known = "boolean, smallint, integer, bigint, numeric, real, double precision, text, varchar, char, timestamptz, timestamp, \
+    let known = "boolean, smallint, integer, bigint, numeric, money, real, double precision, text, varchar, char, timestamptz, timestamp, \
                  date, interval, uuid, json, jsonb, enums and one-dimensional arrays of these";
     Refused::span(format!("{what} {ty}"), place, ty.to_string())
         .help(format!("the model knows {known}"))

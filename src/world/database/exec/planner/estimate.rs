@@ -41,7 +41,7 @@ fn width(ty: &Type) -> u32 {
         | Type::Void
         | Type::Enum(_) => 4,
         Type::Tid => 6,
-        Type::Int8 | Type::Float8 | Type::Timestamptz(_) | Type::Timestamp(_) => 8,
+        Type::Int8 | Type::Money | Type::Float8 | Type::Timestamptz(_) | Type::Timestamp(_) => 8,
         Type::Uuid | Type::Interval => 16,
         Type::Name => 64,
         Type::Char(Some(length)) => length + 4,

@@ -123,6 +123,16 @@ pub(super) fn by_position<'i>(
     }
 }
 
+/// The output column of a name; two of the same name must be the same expression.
+pub(super) fn by_name<'i>(name: &str, items: &'i [Item], clause: &str) -> Result<Option<&'i Item>, BindError> {
+    let mut named = items.iter().filter(|item| &*item.name == name);
+    let first = named.next();
+    match first.filter(|first| named.any(|other| other.expr != first.expr)) {
+        Some(_) => Err(BindError::sql(b"42702", format!("{clause} \"{name}\" is ambiguous"))),
+        None => Ok(first),
+    }
+}
+
 pub(super) fn lock_name(strength: RowStrength) -> &'static str {
     match strength {
         RowStrength::KeyShare => "FOR KEY SHARE",

@@ -19,7 +19,7 @@ use crate::world::database::store::{Strength, TableMode, WaitPolicy};
 
 use super::from::Build;
 use super::items::{
-    by_position, check_grouped, for_each_leaf, known_select, lock_name, order_keys, sort_key, wildcard,
+    by_name, by_position, check_grouped, for_each_leaf, known_select, lock_name, order_keys, sort_key, wildcard,
 };
 use super::{Level, PendingCte, Planner};
 
@@ -631,7 +631,7 @@ impl Planner<'_> {
                 .relations
                 .iter()
                 .any(|relation| relation.columns.iter().any(|column| *column.name == name));
-            if !input && let Some(item) = items.iter().find(|item| *item.name == name) {
+            if !input && let Some(item) = by_name(&name, items, "GROUP BY")? {
                 return Ok((item.expr.clone(), item.ty.clone()));
             }
         }
@@ -647,14 +647,11 @@ impl Planner<'_> {
         let keys = order_keys(order)?;
         let mut sorted = Vec::new();
         for key in keys {
-            let by_name = match &key.expr {
-                ast::Expr::Identifier(name) => {
-                    let name = fold(name);
-                    items.iter().find(|item| *item.name == name)
-                }
+            let named = match &key.expr {
+                ast::Expr::Identifier(name) => by_name(&fold(name), items, "ORDER BY")?,
                 _ => None,
             };
-            let (expr, ty) = match by_position(&key.expr, items, "ORDER BY")?.or(by_name) {
+            let (expr, ty) = match by_position(&key.expr, items, "ORDER BY")?.or(named) {
                 Some(item) => (item.expr.clone(), item.ty.clone()),
                 None => bind_output(&key.expr, scope, self)?,
             };

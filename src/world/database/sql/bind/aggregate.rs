@@ -256,6 +256,7 @@ fn total(ty: &Type, average: bool) -> Option<Type> {
         }
         (Type::Float4, false) => Type::Float4,
         (Type::Float8, _) | (Type::Float4, true) => Type::Float8,
+        (Type::Money, false) => Type::Money,
         (Type::Interval, _) => Type::Interval,
         _ => return None,
     })

@@ -23,6 +23,7 @@ pub fn castable(from: &Type, to: &Type, context: Context) -> bool {
     }
     let assignment = match (from, to) {
         (from, to) if from.is_number() && to.is_number() => true,
+        (Type::Int4 | Type::Int8 | Type::Numeric(_), Type::Money) | (Type::Money, Type::Numeric(_)) => true,
         (Type::Oid | Type::Regclass, to) if to.is_integer() => true,
         (from, Type::Oid | Type::Regclass) if from.is_integer() => true,
         (Type::Timestamptz(_), Type::Timestamp(_) | Type::Date) | (Type::Timestamp(_), Type::Date) => true,

@@ -16,6 +16,7 @@ pub fn input(text: &str, ty: &Type, settings: &Settings) -> Result<Value, SqlErr
         Type::Bool => boolean(text),
         Type::Int2 | Type::Int4 | Type::Int8 | Type::Oid | Type::Xid | Type::Regclass => integer(text, ty),
         Type::Numeric(_) => decimal(text),
+        Type::Money => money(text),
         Type::Float4 | Type::Float8 => float(text, ty),
         Type::Timestamptz(_) => Ok(Value::Timestamp(read::timestamptz(text, &settings.time_zone)?)),
         Type::Timestamp(_) => Ok(Value::Timestamp(read::timestamp(text)?)),
@@ -41,6 +42,27 @@ fn invalid(text: &str, ty: &Type) -> SqlError {
         b"22P02",
         format!("invalid input syntax for type {}: \"{text}\"", ty.plain_name()),
     )
+}
+
+/// `$1,234.50`, `-12`, `(3)`: signs of the currency and of thousands are passed over, cents rounded.
+fn money(text: &str) -> Result<Value, SqlError> {
+    let trimmed = text.trim();
+    let inner = trimmed.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    let digits: String = inner
+        .unwrap_or(trimmed)
+        .chars()
+        .filter(|letter| !"$, ".contains(*letter))
+        .collect();
+    let plain = digits
+        .chars()
+        .all(|letter| letter.is_ascii_digit() || "+-.".contains(letter));
+    match decimal(&digits) {
+        Ok(Value::Numeric(number)) if plain => {
+            let number = numeric::round(&number, 2);
+            Ok(Value::Numeric(if inner.is_some() { -number } else { number }))
+        }
+        _ => Err(invalid(text, &Type::Money)),
+    }
 }
 
 fn boolean(text: &str) -> Result<Value, SqlError> {

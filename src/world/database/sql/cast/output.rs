@@ -14,6 +14,7 @@ pub fn render(value: &Value, ty: &Type, settings: &Settings) -> String {
         Value::Null => String::new(),
         Value::Bool(truth) => if *truth { "t" } else { "f" }.to_owned(),
         Value::Int(number) => number.to_string(),
+        Value::Numeric(number) if *ty == Type::Money => dollars(&numeric::render(number)),
         Value::Numeric(number) => numeric::render(number),
         Value::Float(Float(number)) => float(*number, matches!(ty, Type::Float4)),
         Value::Text(text) => text.to_string(),
@@ -41,6 +42,23 @@ impl std::fmt::Display for Value {
             other => f.write_str(&render(other, &Type::Unknown, &Settings::reports())),
         }
     }
+}
+
+/// `-1234.50` as `-$1,234.50`.
+fn dollars(digits: &str) -> String {
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits),
+    };
+    let (whole, cents) = digits.split_once('.').unwrap_or((digits, "00"));
+    let mut grouped = String::new();
+    for (place, digit) in whole.chars().enumerate() {
+        if place > 0 && (whole.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{sign}${grouped}.{cents}")
 }
 
 /// The shortest text that reads back as the same float; an exponent from 1e15 (1e6 for real) on and below 1e-4.
