@@ -9,18 +9,22 @@ mod checkpoint;
 mod classes;
 mod digest;
 mod judge;
+mod level;
 mod merge;
 mod moves;
 mod options;
 mod parts;
 mod plain;
 mod refine;
+mod resume;
 mod search;
 mod symmetry;
 #[cfg(test)]
 pub(crate) mod toy;
 mod verdict;
 mod visited;
+mod ways;
+mod worker;
 
 pub use checkpoint::{BadCheckpoint, Checkpoint};
 pub use classes::{Classes, classes};
