@@ -30,8 +30,8 @@
 //! - **Vacuum, hint bits, transaction numbers and physical places** do not show. Versions that nobody can see are gone at once; on the
 //!   server a transaction that is to fail with 40001 already does so when it meets one.
 //! - **Rows with equal sort keys keep their order.** The server's quicksort moves them about when there are seven or more.
-//! - **The release**: 15.20 reads the row that an ON CONFLICT met where 15.18 does not; [`Release`] says which is meant, and the
-//!   drivers ask the server.
+//! - **The release**: 15.20 reads the row that an ON CONFLICT met where 15.18 does not, and knows whose a number is that came before the
+//!   snapshot; [`Release`] says which is meant, and the drivers ask the server.
 //! - Not modelled: partitions and inheritance, triggers and functions of the schema, deferrable foreign keys, ranges and exclusion
 //!   constraints, NOTIFY (LISTEN is read and does nothing), two-phase commit, more than one schema.
 //!
@@ -71,7 +71,7 @@
 //! | 26 | the victim of a deadlock | `the_earliest_waiter_of_a_cycle_is_the_victim`, `the_shortest_deadlock_timeout_makes_the_victim`, `two_upgrades_of_one_lock_fail_at_once`, `who-closes-a-circle-in-a-queue-waits-before-it-is-dissolved.spec` |
 //! | 27 | table and advisory locks | `table_locks_queue_first_come_first_served`, `advisory_locks_queue_and_a_try_does_not_overtake`, `session_locks_are_counted_and_survive_rollback`, `transaction_locks_cannot_be_unlocked_by_hand`, `the_two_key_spaces_are_apart` |
 //! | 28 | what a serializable read marks | `a_scan_marks_the_table_against_new_rows`, `a_look_up_of_an_absent_key_marks_the_index`, `ones_own_write_drops_the_mark_on_the_row_but_not_after_a_savepoint`, `other_levels_neither_set_nor_meet_marks`, `a-partial-index-that-narrows-little-is-not-read.spec` |
-//! | 29 | which reads and writes make an edge | `a_look_up_does_not_meet_updates_of_other_rows`, `one_edge_alone_is_no_failure`, `a-number-before-the-snapshot-hides-the-writer.spec` |
+//! | 29 | which reads and writes make an edge | `a_look_up_does_not_meet_updates_of_other_rows`, `one_edge_alone_is_no_failure`, `a_number_before_the_snapshot_hides_the_writer_where_the_release_says_so` |
 //! | 30 | who fails when an edge is made | `a_pivot_whose_target_committed_first_fails_at_its_next_statement`, `a_reader_of_both_makes_two_writers_that_were_serializable_fail` |
 //! | 31 | who fails at COMMIT | `of_two_that_read_what_the_other_writes_the_first_committer_wins`, `a_pivot_that_dies_at_a_commit_saves_the_next` |
 //! | 32 | READ ONLY and DEFERRABLE | `declared_read_only_is_not_tracked_when_no_writer_runs`, `a_deferrable_transaction_waits_for_a_safe_snapshot`, `a_deferrable_transaction_takes_a_new_snapshot_when_its_first_proves_unsafe` |

@@ -236,9 +236,12 @@ impl Store {
     }
 
     /// LOCK TABLE in ACCESS EXCLUSIVE mode needs the transaction's number, and takes no snapshot. When it comes first in a serializable
-    /// transaction, the number is not entered where readers look for the writer of what they met (`AssignTransactionId` enters it for
-    /// transactions that are tracked already, `GetSerializableTransactionSnapshotInt` does not): they make no edge to it.
+    /// transaction, some releases do not enter the number where readers look for the writer of what they met (`AssignTransactionId` enters it
+    /// for transactions that are tracked already, `GetSerializableTransactionSnapshotInt` did not): they make no edge to it.
     pub fn number_early(&mut self, session: SessionId) {
+        if self.release.early_number_is_known {
+            return;
+        }
         let tx = self.tx_mut(session);
         if tx.level == Level::Serializable && tx.snapshots.is_empty() {
             tx.numbered_early = true;

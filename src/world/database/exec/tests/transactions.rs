@@ -1,6 +1,7 @@
 //! Snapshots, failed transactions, savepoints (RULES A).
 
-use super::story;
+use super::{story, story_on};
+use crate::world::database::Release;
 
 const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 10)";
 
@@ -75,4 +76,41 @@ fn a_savepoint_gives_back_the_locks_that_came_after_it() {
          done
          s2 (1)",
     );
+}
+
+/// Two who count the rows and add one; the first locks a table before it looks.
+fn skew(mode: &str, end: &str) -> String {
+    format!(
+        "s1: BEGIN ISOLATION LEVEL SERIALIZABLE
+         done
+         s1: LOCK TABLE l IN {mode} MODE
+         done
+         s1: SELECT count(*) FROM t
+         1
+         s1: INSERT INTO t VALUES (2, 20)
+         (1)
+         s2: BEGIN ISOLATION LEVEL SERIALIZABLE
+         done
+         s2: SELECT count(*) FROM t
+         1
+         s2: INSERT INTO t VALUES (3, 30)
+         (1)
+         s2: COMMIT
+         done
+         s1: COMMIT
+         {end}"
+    )
+}
+
+#[test]
+fn a_number_before_the_snapshot_hides_the_writer_where_the_release_says_so() {
+    let schema = "CREATE TABLE t (id int, v int); INSERT INTO t VALUES (1, 10); CREATE TABLE l (id int)";
+    let older = Release {
+        early_number_is_known: false,
+        ..Release::default()
+    };
+    let failure = "ERROR 40001 could not serialize access due to read/write dependencies among transactions";
+    story(schema, &skew("ACCESS EXCLUSIVE", failure));
+    story_on(older, schema, &skew("EXCLUSIVE", failure));
+    story_on(older, schema, &skew("ACCESS EXCLUSIVE", "done"));
 }

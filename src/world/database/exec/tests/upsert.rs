@@ -30,6 +30,7 @@ fn cycle(insert: &str, end: &str) -> String {
 fn a_conflict_without_a_change_is_a_read_where_the_release_says_so() {
     let older = Release {
         conflicting_row_is_read: false,
+        ..Release::default()
     };
     let failure = "ERROR 40001 could not serialize access due to read/write dependencies among transactions";
     for insert in [

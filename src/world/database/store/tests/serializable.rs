@@ -315,6 +315,7 @@ fn a_conflict_that_does_nothing_is_a_read_where_the_release_says_so() {
     check_on(
         Release {
             conflicting_row_is_read: false,
+            ..Release::default()
         },
         &format!("{DOOMED}none\n2 commit -> 40001 dependencies"),
     );
@@ -335,6 +336,7 @@ fn the_row_that_a_conflict_met_is_marked_where_the_release_says_so() {
     check_on(
         Release {
             conflicting_row_is_read: false,
+            ..Release::default()
         },
         &format!("{MET}ok\n2 commit"),
     );
