@@ -25,7 +25,8 @@ pub struct Options {
     pub threads: usize,
     /// Leave out orders of independent steps that lead to the same states.
     pub reduction: bool,
-    /// Take processes that start alike for one another.
+    /// Take processes that start alike for one another, where nothing knows them by name ([`Invariant::tells_apart`](crate::system::Invariant::tells_apart),
+    /// [`Service::rename`](crate::world::service::Service::rename)).
     pub symmetry: bool,
     /// Stop after the first level of states that has one which breaks an invariant.
     pub stop_at_violation: bool,

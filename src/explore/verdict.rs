@@ -295,13 +295,13 @@ impl fmt::Display for Bounds {
 /// What it took. Only `seconds` may differ between two runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
-    /// Different states.
+    /// Different states; of those that differ only in who is who among processes that start alike, one.
     pub states: u64,
     /// Steps taken from them.
     pub transitions: u64,
     /// Whole schedules run.
     pub schedules: u64,
-    /// Final states.
+    /// Final states, every one of them.
     pub finals: u64,
     /// The number of steps of the longest of the shortest ways to a state.
     pub depth: u64,
