@@ -48,9 +48,9 @@ impl Planner<'_> {
     /// Notes a condition of WHERE that the server makes a join of: `[NOT] EXISTS` of a plain sub-select that looks at this level, and `IN` of one
     /// that looks at none (`convert_EXISTS_sublink_to_join`, `convert_ANY_sublink_to_join`).
     fn note_join(&mut self, part: &Expr) {
-        let inner = match part {
-            Expr::Not(inner) => inner,
-            other => other,
+        let (inner, under_not) = match part {
+            Expr::Not(inner) => (&**inner, true),
+            other => (other, false),
         };
         let Expr::Subquery { id, kind } = inner else { return };
         let looks_here = |left: &[Expr]| {
@@ -63,7 +63,7 @@ impl Planner<'_> {
             subquery.joined = match kind {
                 SubqueryKind::Exists => subquery.correlated && is_plain(&subquery.query),
                 SubqueryKind::In { left, negated, .. } => {
-                    !negated && std::ptr::eq(inner, part) && !subquery.correlated && looks_here(left)
+                    !negated && !under_not && !subquery.correlated && looks_here(left)
                 }
                 _ => false,
             };

@@ -193,7 +193,7 @@ impl<'p> Exec<'p> {
     /// The MATCHED clauses for one pair of rows; `false` when the target is gone or no longer matches.
     fn merge_matched(&mut self, merge: &'p Merge, reading: Reading<'_>, cells: &mut Cells) -> Result<bool, Stop> {
         let target = &merge.target;
-        let first = cells.clone();
+        let mut first: Option<Cells> = None;
         loop {
             let Some(version) = cells[TARGET].version else {
                 return Ok(false);
@@ -239,9 +239,10 @@ impl<'p> Exec<'p> {
                     return Ok(true);
                 }
                 Locked::Moved(newest) => {
+                    let first = first.get_or_insert_with(|| cells.clone());
                     cells[TARGET] = self.cell(target.table.id, newest);
                     // ON is a left join's condition: the pair still matches if the target is still there.
-                    if !self.recheck(&merge.from, &[], reading, &first, cells)? || cells[TARGET].row.is_none() {
+                    if !self.recheck(&merge.from, &[], reading, first, cells)? || cells[TARGET].row.is_none() {
                         return Ok(false);
                     }
                 }
