@@ -2,11 +2,11 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::explore::Driver;
+use crate::report::json::Part;
 
 /// Deterministic concurrency tests for the backends that register customers, take payments and receive webhooks.
 #[derive(Debug, Parser)]
@@ -65,7 +65,7 @@ pub(super) struct Run {
     pub(super) jobs: Option<NonZero<usize>>,
     /// Run only this part of so many, to be joined by `deadheat merge`: every N-th scenario, or of a single scenario a part of its exploration
     #[arg(long, value_name = "I/N")]
-    pub(super) shard: Option<Shard>,
+    pub(super) shard: Option<Part>,
     /// Stop each exploration after so many seconds; what it has not decided by then is `unknown`
     #[arg(long, value_name = "SECONDS")]
     pub(super) max_time: Option<NonZero<u64>>,
@@ -73,29 +73,6 @@ pub(super) struct Run {
     /// there if the file is there
     #[arg(long, value_name = "FILE")]
     pub(super) checkpoint: Option<PathBuf>,
-}
-
-/// A part of so many: `2/4`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shard {
-    /// Which, from 1.
-    pub(super) part: u32,
-    /// Of how many.
-    pub(super) of: u32,
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Shard, String> {
-        let numbers = text
-            .split_once('/')
-            .and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
-        match numbers {
-            Some((part, of)) if (1..=of).contains(&part) => Ok(Shard { part, of }),
-            _ => Err("a shard is its number and how many there are, as in 2/4".to_owned()),
-        }
-    }
 }
 
 #[derive(Debug, ClapArgs)]

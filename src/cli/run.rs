@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{DriverArg, Format, Run, Shard};
+use super::args::{DriverArg, Format, Run};
 use super::exit::Exit;
 use super::output::Output;
 use super::progress;
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Run, library: &Library, output: &Output) -> Exit {
                 paint: output.paint,
             },
         ),
-        Format::Json => json::report(&results, args.shard.map(|Shard { part, of }| Part { part, of })),
+        Format::Json => json::report(&results, args.shard),
         Format::Junit => junit::report(&results),
         Format::Github => github::report(&results),
     });
@@ -101,15 +101,15 @@ fn exploring(args: &Run, scenarios: &[Scenario]) -> Result<Options, &'static str
         // The finding does not depend on it.
         threads: if alone { cores } else { 1 },
         max_time: args.max_time.map(|seconds| Duration::from_secs(seconds.get())),
-        shard: args.shard.filter(|_| alone).map(|Shard { part, of }| (part, of)),
+        shard: args.shard.filter(|_| alone).map(|Part { part, of }| (part, of)),
         ..Options::default()
     })
 }
 
 /// The scenarios of a shard: they are dealt out one by one. A single one is split by its exploration.
-fn dealt(scenarios: Vec<Scenario>, shard: Option<Shard>) -> Vec<Scenario> {
+fn dealt(scenarios: Vec<Scenario>, shard: Option<Part>) -> Vec<Scenario> {
     match shard {
-        Some(Shard { part, of }) if scenarios.len() > 1 => {
+        Some(Part { part, of }) if scenarios.len() > 1 => {
             let mine = scenarios.into_iter().skip(part as usize - 1);
             mine.step_by(of as usize).collect()
         }

@@ -1,5 +1,7 @@
 //! A run as one JSON object: a contract. Its fields are never renamed or removed within a version.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,13 +23,27 @@ pub struct Run {
     pub(super) results: Vec<One>,
 }
 
-/// A part of so many, both from 1.
+/// A part of so many, both from 1; on the command line `2/4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Which.
     pub part: u32,
     /// Of how many.
     pub of: u32,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Part, String> {
+        let numbers = text
+            .split_once('/')
+            .and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((part, of)) if (1..=of).contains(&part) => Ok(Part { part, of }),
+            _ => Err("a shard is its number and how many there are, as in 2/4".to_owned()),
+        }
+    }
 }
 
 /// One scenario with one driver.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::json::{One, Part, Run, VERSION};
 use super::paint::{Ink, Paint};
-use crate::explore::{Evidence, Limit, Verdict};
+use crate::explore::{Evidence, Verdict};
 use crate::scenario::Expect;
 use crate::system::Schedule;
 
@@ -114,18 +114,11 @@ fn in_order(shards: Vec<Run>) -> Vec<One> {
 
 /// Adds a part of an exploration to another one.
 fn join(known: &mut One, more: One) {
-    let weight = |one: &One| {
-        ["held", "unknown", "violated", "error"]
-            .iter()
-            .position(|word| *word == one.verdict)
-    };
     let length = |one: &One| {
         let schedule = one.schedule.as_deref().and_then(|text| text.parse::<Schedule>().ok());
         schedule.map_or(usize::MAX, |schedule| schedule.steps.len())
     };
-    if weight(&more) > weight(known) {
-        known.verdict.clone_from(&more.verdict);
-    }
+    known.verdict = verdict(known).and(verdict(&more)).name().to_owned();
     if length(&more) < length(known) {
         known.schedule.clone_from(&more.schedule);
     }
@@ -147,6 +140,13 @@ fn join(known: &mut One, more: One) {
     }
 }
 
+/// The verdict of that name; a name that is none is an error.
+fn verdict(one: &One) -> Verdict {
+    let all = [Verdict::Held, Verdict::Violated, Verdict::Unknown, Verdict::Skipped];
+    let named = all.into_iter().find(|verdict| verdict.name() == one.verdict);
+    named.unwrap_or(Verdict::Error)
+}
+
 /// Judges what was joined, as a run of everything would have been.
 fn settle(one: &mut One, missing: &[String]) {
     let Some(split) = one.split.take() else { return };
@@ -154,30 +154,23 @@ fn settle(one: &mut One, missing: &[String]) {
     if !missing.is_empty() && split.complete {
         one.reason = Some(format!("shard {} is missing", missing.join(" and ")));
     }
-    if whole && one.verdict != "error" {
+    let mut verdict = verdict(one);
+    if whole && verdict != Verdict::Error {
         one.reason = None;
         one.evidence = Evidence::Exhausted.name().to_owned();
-        if one.verdict == Verdict::Unknown.name() {
-            one.verdict = Verdict::Held.name().to_owned();
+        if verdict == Verdict::Unknown {
+            verdict = Verdict::Held;
+            one.verdict = verdict.name().to_owned();
         }
     }
     let expect = Expect {
         holds: Vec::new(),
         violates: split.violates.iter().map(|name| name.as_str().into()).collect(),
     };
-    let evidence = match whole {
-        true => Evidence::Exhausted,
-        false => Evidence::Truncated {
-            limit: Limit::Shard(0, 0),
-        },
-    };
-    let judged = match one.verdict.as_str() {
-        "error" => Err(format!(
-            "error: {}",
-            one.reason.as_deref().unwrap_or("no reason was given")
-        )),
-        _ => expect.judge_names(&one.violated, &evidence, one.reason.as_deref()),
-    };
+    if verdict == Verdict::Held && !whole {
+        verdict = Verdict::Unknown;
+    }
+    let judged = expect.judge_names(verdict, &one.violated, whole, one.reason.as_deref());
     one.as_expected = judged.is_ok();
     if let Err(reason) = judged {
         one.reason = Some(reason);

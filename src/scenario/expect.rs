@@ -21,16 +21,13 @@ impl Expect {
     /// A search that exhausted every schedule must have found exactly the expected violations. A driver that samples must have found at least
     /// one of them, and none that was not expected. `unknown` is never what was expected.
     pub fn judge(&self, finding: &Finding) -> Result<(), String> {
-        if matches!(finding.verdict, Verdict::Skipped | Verdict::Error) {
-            let reason = finding.reason.as_deref().unwrap_or("no reason was given");
-            return Err(format!("{}: {reason}", finding.verdict));
-        }
-        let found = finding.violated();
-        self.judge_names(&found, &finding.evidence, finding.reason.as_deref())?;
-        match finding.verdict {
-            Verdict::Unknown => Err(undecided(finding.reason.as_deref())),
-            _ => Ok(()),
-        }
+        let complete = finding.evidence == Evidence::Exhausted;
+        self.judge_names(
+            finding.verdict,
+            &finding.violated(),
+            complete,
+            finding.reason.as_deref(),
+        )
     }
 
     /// The same of a part of an exploration, which can't say that something holds: whether nothing was found so far that was not expected.
@@ -55,15 +52,18 @@ impl Expect {
         }
     }
 
-    /// Whether these violations are the expected ones, as far as the evidence goes.
+    /// The same of a verdict and the names of what is violated; `complete` says that every schedule was tried.
     pub(crate) fn judge_names<N: AsRef<str>>(
         &self,
+        verdict: Verdict,
         found: &[N],
-        evidence: &Evidence,
+        complete: bool,
         reason: Option<&str>,
     ) -> Result<(), String> {
+        if matches!(verdict, Verdict::Skipped | Verdict::Error) {
+            return Err(format!("{verdict}: {}", reason.unwrap_or("no reason was given")));
+        }
         self.no_surprise(found)?;
-        let complete = *evidence == Evidence::Exhausted;
         let is_found = |name: &str| found.iter().any(|found| found.as_ref() == name);
         let missing: Vec<&str> = self
             .violates
@@ -79,8 +79,11 @@ impl Expect {
             };
             return Err(format!("{} should be violated and {seen}", words(&missing)));
         }
-        match evidence {
-            Evidence::Truncated { .. } if found.is_empty() => Err(undecided(reason)),
+        match verdict {
+            Verdict::Unknown => Err(format!(
+                "not decided: {}",
+                reason.unwrap_or("a limit stopped the search")
+            )),
             _ => Ok(()),
         }
     }
@@ -89,10 +92,6 @@ impl Expect {
     pub fn is_violation(&self) -> bool {
         !self.violates.is_empty()
     }
-}
-
-fn undecided(reason: Option<&str>) -> String {
-    format!("not decided: {}", reason.unwrap_or("a limit stopped the search"))
 }
 
 fn words(names: &[&str]) -> String {
