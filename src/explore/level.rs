@@ -56,10 +56,10 @@ impl Level {
         }
     }
 
-    /// The empty level that comes after one.
-    pub(super) fn after(level: &Level) -> Level {
+    /// An empty level; its first state will have this number.
+    pub(super) fn beginning_at(first: usize) -> Level {
         Level {
-            first: level.first + level.len() as u32,
+            first: first as u32,
             ..Level::default()
         }
     }

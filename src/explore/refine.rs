@@ -29,13 +29,8 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
     } else {
         Verdict::Held
     };
-    let found: Vec<(u16, Vec<Step>)> = search
-        .broken
-        .iter()
-        .enumerate()
-        .filter_map(|(place, state)| Some((place as u16, search.schedule((*state)?)?)))
-        .collect();
-    let best = best_of(&search, &found);
+    let found = &search.breaks;
+    let best = best_of(&search, found);
     let mut futures = Futures::new(search.system, search.parts);
     let mut judged = Vec::new();
     for (place, invariant) in spec.invariants.iter().enumerate() {

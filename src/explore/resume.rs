@@ -76,26 +76,24 @@ impl<'a> Search<'a> {
             .map(|step| self.parts.step(step))
             .collect();
         let step_of = |place: u32| steps.get((place as usize).checked_sub(1)?).copied();
-        let (mut level, mut next) = (first, Level::default());
-        next.first = 1;
+        let (mut level, mut next) = (first, Level::beginning_at(self.origins.len()));
         let mut rows: BTreeMap<u32, Row> = head.outcomes.iter().map(|kept| (kept.state, Row::new())).collect();
         if let Some(row) = rows.get_mut(&0) {
             *row = level.row(0).into();
         }
         let mut depth = 0;
-        let deeper = |level: &mut Level, next: &mut Level, depth: &mut u64, number: u32| {
+        let deeper = |level: &mut Level, next: &mut Level, depth: &mut u64, reached: usize| {
             *depth += 1;
-            let reached = std::mem::take(next);
+            let reached = std::mem::replace(next, Level::beginning_at(reached));
             *level = match (head.split == Some(*depth), head.shard) {
                 (true, Some((part, of))) => reached.part(part, of),
                 _ => reached,
             };
-            next.first = number;
         };
         let mut expanded = None;
         for (number, (parent, step)) in (1..).zip(&from.origins) {
             if *parent >= next.first {
-                deeper(&mut level, &mut next, &mut depth, number);
+                deeper(&mut level, &mut next, &mut depth, self.origins.len());
             }
             if *parent < level.first || level.place(*parent) >= level.len() {
                 return None;
@@ -120,7 +118,7 @@ impl<'a> Search<'a> {
             self.origins.push((*parent, step));
         }
         while depth < head.depth {
-            deeper(&mut level, &mut next, &mut depth, self.origins.len() as u32);
+            deeper(&mut level, &mut next, &mut depth, self.origins.len());
         }
         for kept in &head.outcomes {
             let names = kept.names.as_deref().map(Renaming::of);

@@ -39,6 +39,8 @@ pub(super) struct Search<'a> {
     pub(super) origins: Vec<(u32, u32)>,
     /// For each invariant the first state that breaks it.
     pub(super) broken: Vec<Option<u32>>,
+    /// For each of those that is broken, a schedule to that state.
+    pub(super) breaks: Vec<(u16, Vec<Step>)>,
     /// Final states by what they show.
     pub(super) outcomes: BTreeMap<Arc<Outcome>, Final>,
     pub(super) transitions: u64,
@@ -108,6 +110,7 @@ impl<'a> Search<'a> {
             parts,
             origins: Vec::new(),
             broken: vec![None; system.spec().invariants.len()],
+            breaks: Vec::new(),
             outcomes: BTreeMap::new(),
             transitions: 0,
             finals: 0,
@@ -129,7 +132,7 @@ impl<'a> Search<'a> {
             .map(|_| Worker::new(self.system, self.parts, self.alike, options.reduction, self.looked_at))
             .collect();
         let mut level = self.begin();
-        let mut next = Level::after(&level);
+        let mut next = Level::beginning_at(self.origins.len());
         let (mut start, mut kept) = (0, started);
         if let Some(from) = resume {
             let Some((reached, after)) = self.rebuild(from, &mut workers[0], level) else {
@@ -185,10 +188,7 @@ impl<'a> Search<'a> {
                 self.split = Some(self.depth + 1);
             }
             level = next;
-            next = Level {
-                first: self.origins.len() as u32,
-                ..Level::default()
-            };
+            next = Level::beginning_at(self.origins.len());
             start = 0;
             if level.len() > 0 {
                 self.depth += 1;

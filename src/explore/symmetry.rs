@@ -14,8 +14,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::digest::{digest, placed};
-use super::moves::Move;
-use super::parts::{CLOCK, DATABASE, FAULTS, PROCESSES, Parts, Row, SERVICES};
+use super::moves::{Move, apply};
+use super::parts::{CLOCK, DATABASE, FAULTS, PROCESSES, Parts, Row, SERVICES, Services};
 use crate::machine::{Pid, Renaming};
 use crate::system::{Action, Process, Step, System};
 
@@ -63,10 +63,7 @@ impl Alike {
         groups.retain(|group| group.len() > 1);
         // What can't do without names says so at once, not only when it was asked for some.
         let mut world = system.initial().world;
-        let mut services = world.services.values_mut();
-        let can = namings.len() > 1
-            && world.database.rename(&namings[1])
-            && services.all(|service| service.change(|service| service.rename(&namings[1])));
+        let can = namings.len() > 1 && world.database.rename(&namings[1]) && rename(&mut world.services, &namings[1]);
         can.then_some(Alike {
             groups,
             labels,
@@ -178,7 +175,7 @@ impl<'a> Symmetry<'a> {
     }
 
     /// The one form of the row that a move makes of the row that was looked at, with its digest; `None` when it is in that form.
-    pub(super) fn sorted_after(&mut self, row: &[u32], made: &Move, after: &[u32]) -> Option<(Row, u128)> {
+    pub(super) fn sorted_after(&mut self, row: &[u32], made: &Move) -> Option<(Row, u128)> {
         let mut looks = self.looks.clone();
         for (place, number) in made
             .changes
@@ -197,7 +194,9 @@ impl<'a> Symmetry<'a> {
             *root = root.wrapping_add(now.look).wrapping_sub(old);
         }
         let names = self.order(&looks)?;
-        self.renamed(after, &names)
+        let mut after = Row::new();
+        apply(row, made, &mut after);
+        self.renamed(&after, &names)
     }
 
     /// The one form of a row, and how its roots are called there; `None` when the row is in that form.
@@ -344,8 +343,7 @@ impl<'a> Symmetry<'a> {
         }
         let mut services = self.parts.read().services.get(number).clone();
         let names = &self.namings[naming as usize].names;
-        let mut all = services.values_mut();
-        if !all.all(|service| service.change(|service| service.rename(names))) {
+        if !rename(&mut services, names) {
             self.failed = true;
             return None;
         }
@@ -419,6 +417,12 @@ impl<'a> Symmetry<'a> {
         }
         Some(unfolded)
     }
+}
+
+/// Calls everybody by another name in every service; false when one of them can't.
+fn rename(services: &mut Services, names: &Renaming) -> bool {
+    let mut all = services.values_mut();
+    all.all(|service| service.change(|service| service.rename(names)))
 }
 
 /// The processes of a row: places and numbers.

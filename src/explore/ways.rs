@@ -6,7 +6,8 @@ use crate::machine::Renaming;
 use crate::system::Step;
 
 impl Search<'_> {
-    /// Finds a schedule to each kind of final state; false when there is none, which is so when the roots were not alike.
+    /// Finds a schedule to each kind of final state, and to each invariant's first breach; false when there is none, which is so when the roots
+    /// were not alike.
     pub(super) fn find_ways(&mut self) -> bool {
         let mut outcomes = std::mem::take(&mut self.outcomes);
         let mut symmetry = self.alike.map(|alike| Symmetry::new(alike, self.parts));
@@ -16,16 +17,21 @@ impl Search<'_> {
             way.map(|way| shown.witness = way).is_some()
         });
         self.outcomes = outcomes;
-        found
-            && self
-                .broken
-                .iter()
-                .flatten()
-                .all(|state| self.schedule(*state).is_some())
+        let broken = self.broken.iter().enumerate();
+        let broken = broken.filter_map(|(place, state)| Some((place as u16, (*state)?)));
+        let ways = broken.map(|(place, state)| Some((place, self.way(&mut symmetry, self.steps(state), None)?)));
+        let ways: Option<Vec<(u16, Vec<Step>)>> = ways.collect();
+        match ways {
+            Some(ways) if found => {
+                self.breaks = ways;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Steps from state to state of the search, as a schedule.
-    pub(super) fn way(
+    fn way(
         &self,
         symmetry: &mut Option<Symmetry<'_>>,
         steps: Vec<Step>,
@@ -34,12 +40,6 @@ impl Search<'_> {
         let Some(symmetry) = symmetry else { return Some(steps) };
         let same = Renaming::identity(self.system.spec().roots.len());
         symmetry.unfolded(self.system, &steps, names.unwrap_or(&same))
-    }
-
-    /// A schedule to the state that a state stands for.
-    pub(super) fn schedule(&self, state: u32) -> Option<Vec<Step>> {
-        let mut symmetry = self.alike.map(|alike| Symmetry::new(alike, self.parts));
-        self.way(&mut symmetry, self.steps(state), None)
     }
 
     /// A schedule to the first step that met SQL which the model does not know.
@@ -52,7 +52,7 @@ impl Search<'_> {
     }
 
     /// The steps that led to a state first, each over the names of the state before it.
-    pub(super) fn steps(&self, state: u32) -> Vec<Step> {
+    fn steps(&self, state: u32) -> Vec<Step> {
         let pools = self.parts.read();
         let mut steps = Vec::new();
         let mut at = state;

@@ -234,9 +234,7 @@ fn target(symmetry: &mut Option<Symmetry<'_>>, row: &[u32], digest: u128, made: 
     let Some(symmetry) = symmetry else {
         return (plain, None);
     };
-    let mut after = Row::new();
-    apply(row, made, &mut after);
-    match symmetry.sorted_after(row, made, &after) {
+    match symmetry.sorted_after(row, made) {
         None => (plain, None),
         Some((sorted, digest)) => (digest, Some(sorted)),
     }
