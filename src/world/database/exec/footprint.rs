@@ -28,6 +28,11 @@ pub(super) fn keys(accesses: &[Access]) -> Vec<(u64, bool)> {
                     keys.push((0, true));
                 }
             }
+            Resource::Key(index, _) => {
+                keys.push((key(3, &access.resource), writes));
+                keys.push((key(4, index), false));
+            }
+            Resource::Keys(index) => keys.push((key(4, index), writes)),
             other => keys.push((key(3, other), writes)),
         }
     }

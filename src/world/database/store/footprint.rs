@@ -3,8 +3,12 @@
 //! Two steps of different sessions commute when no access of one conflicts with an access of the other. Accesses are
 //! recorded as they happen, also those of an operation that then waits or fails, and err on the side of conflict.
 
+use std::hash::BuildHasher as _;
+
+use rustc_hash::FxBuildHasher;
+
 use super::advisory::AdvisoryKey;
-use super::heap::{IndexId, TableId};
+use super::heap::{IndexId, TableId, VersionId};
 use super::sequence::SequenceId;
 use super::unique::Key;
 use super::{SessionId, Store};
@@ -16,10 +20,15 @@ pub enum Resource {
     Everything,
     /// The contents of a table.
     Table(TableId),
-    /// One row, named by the table and a number that is the same for all its versions in this state.
-    Row(TableId, u32),
+    /// One row, named by the table and the values of one of its versions, because its numbers change when other rows come and go. Rows
+    /// with the same values count as one.
+    Row(TableId, u64),
+    /// The end of a table, where versions are added: their order shows where nothing sorts.
+    End(TableId),
     /// A key of an index.
     Key(IndexId, Key),
+    /// Every key of an index.
+    Keys(IndexId),
     /// A table-level lock.
     TableLock(TableId),
     /// An advisory lock.
@@ -72,11 +81,12 @@ impl Access {
 
 impl Resource {
     fn overlaps(&self, other: &Resource) -> bool {
-        use Resource::{Everything, Key, Row, Table};
+        use Resource::{Everything, Key, Keys, Row, Table};
         match (self, other) {
             (Everything, Table(_) | Row(..) | Key(..) | Everything) => true,
             (Table(_) | Row(..) | Key(..), Everything) => true,
             (Table(table), Row(of, _)) | (Row(of, _), Table(table)) => table == of,
+            (Keys(index), Key(of, _)) | (Key(of, _), Keys(index)) => index == of,
             (one, two) => one == two,
         }
     }
@@ -95,12 +105,20 @@ impl PartialEq for Footprint {
 impl Eq for Footprint {}
 
 impl Store {
-    /// The accesses since the last call, without repetition.
+    /// The accesses since the last call, as they came; there may be repetitions.
     pub fn take_footprint(&mut self) -> Vec<Access> {
-        let mut accesses = std::mem::take(&mut self.footprint.0);
-        accesses.sort_unstable();
-        accesses.dedup();
-        accesses
+        std::mem::take(&mut self.footprint.0)
+    }
+
+    /// Notes a row by a version and all that followed it. So whoever has to do with a row has its newest version in common with all others, and a change
+    /// has the old and the new one.
+    pub(super) fn note_row(&mut self, table: TableId, version: VersionId, kind: AccessKind) {
+        let mut next = Some(version);
+        while let Some(version) = next.and_then(|version| self.heap(table).find(version)) {
+            let name = FxBuildHasher.hash_one(&version.values);
+            next = version.end.and_then(|end| end.next);
+            self.note(Resource::Row(table, name), kind);
+        }
     }
 
     pub(super) fn note(&mut self, resource: Resource, kind: AccessKind) {

@@ -7,7 +7,9 @@
 use smallvec::SmallVec;
 
 use super::advisory::AdvisoryKey;
+use super::footprint::{AccessKind, Resource};
 use super::heap::{SubId, TableId, VersionId};
+use super::tablelock::table_access;
 use super::waiting::WaitOn;
 use super::{SessionId, Store};
 use crate::machine::sql::{SqlError, SqlState};
@@ -260,20 +262,41 @@ impl Store {
 
     /// Releases what a session took for its transaction at a savepoint depth or deeper: row locks and all others.
     pub(super) fn release_locks(&mut self, session: SessionId, depth: SubId) {
-        self.row_locks
-            .retain(|lock| lock.session != session || lock.sub < depth);
+        // Who asks for one of these later waits no more: the order of the two matters.
+        let mut released: SmallVec<[(Resource, AccessKind); 8]> = SmallVec::new();
+        let mut unlocked: SmallVec<[(TableId, VersionId); 8]> = SmallVec::new();
+        self.row_locks.retain(|lock| {
+            let stays = lock.session != session || lock.sub < depth;
+            if !stays {
+                unlocked.push((lock.table, lock.from));
+            }
+            stays
+        });
+        for (table, version) in unlocked {
+            self.note_row(table, version, AccessKind::Lock);
+        }
         self.rearrange(|lock| {
             let mut changed = false;
+            let tag = lock.tag;
             lock.holders.retain(|holder| {
                 if holder.session != session || holder.tx.is_none_or(|sub| sub < depth) {
                     return true;
                 }
                 changed = true;
+                match tag {
+                    LockTag::Table(table) => released.push((Resource::TableLock(table), table_access(holder.mode))),
+                    LockTag::Advisory(key) => released.push((Resource::Advisory(key), AccessKind::Lock)),
+                    // Nobody holds a place in a row's line without a lock on the row, or waiting for one.
+                    LockTag::Tuple(..) => {}
+                }
                 holder.tx = None;
                 holder.count > 0
             });
             changed
         });
+        for (resource, kind) in released {
+            self.note(resource, kind);
+        }
     }
 
     /// A savepoint was released: its locks belong to the depth above.

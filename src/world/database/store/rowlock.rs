@@ -7,7 +7,7 @@
 //!
 //! UPDATE and DELETE take the same way (their own waits in `heap_update` and `heap_delete` follow the same rules).
 
-use super::footprint::{AccessKind, Resource};
+use super::footprint::AccessKind;
 use super::heap::{RowId, Stamp, SubId, TableId, VersionId};
 use super::lock::{Acquired, Hold, LockTag, Request, TableMode};
 use super::snapshot::Snapshot;
@@ -143,8 +143,7 @@ impl Store {
         request: &RowRequest,
         snapshot: &Snapshot,
     ) -> Result<Locked, Stop> {
-        let row = self.heap(table).get(version).row;
-        self.note(Resource::Row(table, row.0), AccessKind::Lock);
+        self.note_row(table, version, AccessKind::Lock);
         let result = self.lock_newest(session, table, version, request, snapshot);
         if result != Err(Stop::Wait) {
             self.drop_wait(session);

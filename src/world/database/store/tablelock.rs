@@ -58,7 +58,7 @@ impl Store {
 }
 
 /// The modes of reading and writing statements get along: their order matters only to stronger locks.
-fn table_access(mode: TableMode) -> AccessKind {
+pub(super) fn table_access(mode: TableMode) -> AccessKind {
     match mode {
         TableMode::AccessShare | TableMode::RowShare | TableMode::RowExclusive => AccessKind::Read,
         _ => AccessKind::Publish,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::footprint::{AccessKind, Resource};
-use super::heap::{Seq, Stamp, SubId, TableId};
+use super::heap::{IndexId, Seq, Stamp, SubId, TableId};
 use super::snapshot::Snap;
 use super::waiting::{Wait, WaitOn};
 use super::{SessionId, Store};
@@ -170,9 +170,19 @@ impl Store {
         Ok(())
     }
 
+    /// What is in a table's indexes is no longer in doubt.
+    fn note_keys(&mut self, table: TableId) {
+        for place in 0..self.indexes.len() {
+            if self.indexes[place].as_ref().is_some_and(|index| index.table == table) {
+                self.note(Resource::Keys(IndexId(place as u16)), AccessKind::Write);
+            }
+        }
+    }
+
     /// Stamps a session's work in one table as committed.
     fn publish(&mut self, session: SessionId, table: TableId, seq: Seq) {
         self.note(Resource::Table(table), AccessKind::Publish);
+        self.note_keys(table);
         for stamp in self.heap_mut(table).stamps() {
             if stamp.is_of(session) {
                 *stamp = Stamp::Committed(seq);
@@ -281,6 +291,7 @@ impl Store {
             if self.tables[place].as_ref().is_some_and(|heap| heap.touched_by(session)) {
                 let table = TableId(place as u16);
                 self.note(Resource::Table(table), AccessKind::Write);
+                self.note_keys(table);
                 let gone = self.heap_mut(table).undo(session, depth);
                 self.unindex(table, &gone);
             }

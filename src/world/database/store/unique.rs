@@ -177,7 +177,7 @@ impl Store {
             self.index_mut(index).add(key, version);
             return Ok(Entered::Done);
         }
-        match self.twin(session, index, &key, Some(version)) {
+        match self.meet_twin(session, index, &key, Some(version)) {
             Twin::InDoubt(_, holder, sub) if check == KeyCheck::Enforce => {
                 let about = About::Key {
                     index,
@@ -210,7 +210,7 @@ impl Store {
         except: Option<VersionId>,
     ) -> Result<Option<VersionId>, Stop> {
         self.note(Resource::Key(index, key.clone()), AccessKind::Lock);
-        let found = match self.twin(session, index, key, except) {
+        let found = match self.meet_twin(session, index, key, except) {
             Twin::None => None,
             Twin::Stands(version) => Some(version),
             Twin::InDoubt(_, holder, sub) => {
@@ -224,6 +224,16 @@ impl Store {
         };
         self.drop_wait(session);
         Ok(found)
+    }
+
+    /// Looks for a twin. Who changes or deletes the one that was met touches its row, not the key that it loses.
+    fn meet_twin(&mut self, session: SessionId, index: IndexId, key: &Key, except: Option<VersionId>) -> Twin {
+        let twin = self.twin(session, index, key, except);
+        if let Twin::Stands(version) | Twin::InDoubt(version, ..) = twin {
+            let table = self.index(index).table;
+            self.note_row(table, version, AccessKind::Lock);
+        }
+        twin
     }
 
     pub(super) fn twin(&self, session: SessionId, index: IndexId, key: &Key, except: Option<VersionId>) -> Twin {

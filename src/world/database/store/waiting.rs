@@ -317,9 +317,6 @@ impl Store {
         }
         // The snapshot outlives this step: what commits until the statement goes on is not in it.
         self.note(Resource::Everything, AccessKind::Read);
-        if let WaitOn::Transaction { holder, .. } = on {
-            self.note(Resource::Transaction(holder), AccessKind::Lock);
-        }
         let order = self.next_wait;
         self.next_wait += 1;
         self.session_mut(session).wait = Some(Wait {
@@ -327,6 +324,11 @@ impl Store {
             order,
             ready: false,
         });
+        // Two waits that have a transaction in common may close a circle: who comes second finds the deadlock.
+        let (hard, soft) = self.obstacles(session);
+        for transaction in hard.into_iter().chain(soft).chain([session]) {
+            self.note(Resource::Transaction(transaction), AccessKind::Lock);
+        }
         Stop::Wait
     }
 

@@ -13,8 +13,8 @@ impl Store {
         let stamp = self.stamp(session);
         let heap = self.heap_mut(table);
         let id = heap.append(None, row, stamp);
-        let number = heap.get(id).row.0;
-        self.note(Resource::Row(table, number), AccessKind::Write);
+        self.note_row(table, id, AccessKind::Write);
+        self.note(Resource::End(table), AccessKind::Write);
         Ok(id)
     }
 
@@ -47,7 +47,8 @@ impl Store {
             Strength::NoKeyUpdate
         };
         self.add_row_lock(session, table, version, strength);
-        self.note(Resource::Row(table, chain.0), AccessKind::Write);
+        self.note_row(table, version, AccessKind::Write);
+        self.note(Resource::End(table), AccessKind::Write);
         Ok(next)
     }
 
@@ -56,7 +57,6 @@ impl Store {
         self.ssi_write(session, Target::Row(table, version))?;
         let stamp = self.stamp(session);
         let heap = self.heap_mut(table);
-        let chain = heap.get(version).row;
         heap.get_mut(version).end = Some(End {
             stamp,
             updated: false,
@@ -64,7 +64,7 @@ impl Store {
             key_change: true,
         });
         self.add_row_lock(session, table, version, Strength::Update);
-        self.note(Resource::Row(table, chain.0), AccessKind::Write);
+        self.note_row(table, version, AccessKind::Write);
         Ok(())
     }
 
