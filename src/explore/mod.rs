@@ -3,6 +3,7 @@
 //! Two questions, two modes. *Is any bad state reachable?* is answered by [`explore()`], which visits every state once. *Which
 //! schedules are really different?* is answered by [`classes()`], which runs one schedule of each equivalence class.
 
+mod acts;
 #[cfg(test)]
 mod agreement;
 mod checkpoint;
@@ -18,11 +19,14 @@ mod plain;
 mod refine;
 mod resume;
 mod search;
+#[cfg(test)]
+mod statements;
 mod symmetry;
 #[cfg(test)]
 pub(crate) mod toy;
 mod verdict;
 mod visited;
+mod wakeup;
 mod ways;
 mod worker;
 

@@ -26,6 +26,8 @@ pub(super) struct Move {
     pub(super) refused: bool,
     /// Whether it touched nothing but its own process (and processes that it started).
     pub(super) private: bool,
+    /// What it touched, if that is asked for.
+    pub(super) footprint: Option<Box<Footprint>>,
 }
 
 /// What a step was computed from.
@@ -67,6 +69,7 @@ pub(super) struct Moves<'a> {
     pids: Vec<Pid>,
     /// Steps that were computed, not remembered.
     pub(super) computed: u64,
+    keeps_footprints: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +120,15 @@ impl<'a> Moves<'a> {
             order: Vec::new(),
             pids: Vec::new(),
             computed: 0,
+            keeps_footprints: false,
+        }
+    }
+
+    /// Moves that tell what they touched.
+    pub(super) fn with_footprints(system: &'a System, parts: &'a Parts) -> Self {
+        Moves {
+            keeps_footprints: true,
+            ..Moves::new(system, parts)
         }
     }
 
@@ -389,6 +401,7 @@ impl<'a> Moves<'a> {
             digest,
             refused: taken.events.iter().any(|event| matches!(event, Event::Refused { .. })),
             private: step.branch.is_empty() && taken.footprint.iter().all(|(resource, _)| is_private(resource)),
+            footprint: self.keeps_footprints.then(|| Box::new(taken.footprint.clone())),
         }
     }
 }

@@ -89,6 +89,8 @@ pub(crate) enum Op {
     Respond,
     /// Sleeps so many microseconds.
     Sleep(i64),
+    /// Sleeps until nothing else can happen.
+    Idle,
 }
 
 /// A machine that runs a toy program.
@@ -145,6 +147,7 @@ impl Machine for Toy {
                 }),
                 Op::Respond => Effect::Respond(Response::new(200, self.register.to_string())),
                 Op::Sleep(span) => Effect::Sleep(span),
+                Op::Idle => Effect::Sleep(Effect::IDLE),
             };
         }
         Effect::Done
