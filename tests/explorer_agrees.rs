@@ -1,28 +1,33 @@
-//! On every scenario the explorer says the same with its reductions and without, with one thread and with two; and the classes of
-//! schedules of the small ones reach the outcomes that it reaches.
+//! On every scenario the explorer says the same with its reductions and without, with one thread and with two, and counts the states that
+//! stateright counts; and the classes of schedules of the small ones reach the outcomes that it reaches.
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use deadheat::document::Source;
 use deadheat::explore::{Evidence, Finding, Options, classes, explore};
 use deadheat::scenario::{Library, Scenario};
-use deadheat::system::Outcome;
+use deadheat::system::{Outcome, State, Step, System};
+use stateright::{Checker, Model, Property};
 
 /// Larger scenarios than this are compared elsewhere (`cargo bench --bench peers`).
-const MOST_STATES: u64 = 4_000;
+const MOST_STATES: u64 = 200_000;
+
+/// Nor are larger ones than this counted by stateright, which takes longer.
+const MOST_COUNTED: u64 = 30_000;
 
 /// Scenarios with more classes than this are too large to run one of each here.
-const MOST_CLASSES: usize = 60;
+const MOST_CLASSES: usize = 500;
 
 fn scenarios() -> Vec<Scenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     Library::default().load(&folder).expect("every scenario is read")
 }
 
-fn limited(options: Options) -> Options {
+fn limited(options: Options, states: u64) -> Options {
     Options {
-        max_states: Some(MOST_STATES),
+        max_states: Some(states),
         decisive: false,
         ..options
     }
@@ -50,19 +55,19 @@ fn essence(finding: &Finding) -> impl PartialEq + std::fmt::Debug + use<> {
 fn reductions_and_threads_change_nothing() {
     let mut compared = 0;
     for scenario in scenarios() {
-        let plain = explore(&scenario.system, &limited(Options::plain()));
+        let plain = explore(&scenario.system, &limited(Options::plain(), MOST_STATES));
         if plain.evidence != Evidence::Exhausted {
             continue;
         }
         compared += 1;
-        let reduced = explore(&scenario.system, &limited(Options::default()));
+        let reduced = explore(&scenario.system, &limited(Options::default(), MOST_STATES));
         assert_eq!(essence(&reduced), essence(&plain), "{}", scenario.name);
         let two = Options {
             threads: 2,
             ..Options::default()
         };
         assert_eq!(
-            essence(&explore(&scenario.system, &limited(two))),
+            essence(&explore(&scenario.system, &limited(two, MOST_STATES))),
             essence(&plain),
             "{}",
             scenario.name
@@ -73,6 +78,58 @@ fn reductions_and_threads_change_nothing() {
         );
     }
     assert!(compared > 0, "some scenario is small enough");
+}
+
+/// A system as stateright sees it, with nothing to look for.
+struct Peer(System);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Taken(Step, Arc<State>);
+
+impl Model for Peer {
+    type State = Arc<State>;
+    type Action = Taken;
+
+    fn init_states(&self) -> Vec<Arc<State>> {
+        vec![Arc::new(self.0.initial())]
+    }
+
+    fn actions(&self, state: &Arc<State>, actions: &mut Vec<Taken>) {
+        let successors = self.0.successors(state).into_iter();
+        actions.extend(successors.map(|(step, after, _)| Taken(step, Arc::new(after))));
+    }
+
+    fn next_state(&self, _: &Arc<State>, action: Taken) -> Option<Arc<State>> {
+        Some(action.1)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        // It ends when nothing is left to be found, so there is something that never is.
+        vec![Property::sometimes("never", |_, _| false)]
+    }
+}
+
+#[test]
+fn stateright_counts_the_same_states() {
+    let mut compared = 0;
+    for scenario in scenarios() {
+        let plain = explore(&scenario.system, &limited(Options::plain(), MOST_COUNTED));
+        if plain.evidence != Evidence::Exhausted {
+            continue;
+        }
+        compared += 1;
+        let peer = Peer(scenario.system.clone()).checker().threads(1).spawn_bfs().join();
+        let counted = (peer.unique_state_count() as u64, peer.state_count() as u64);
+        // Its other count is of the first state and of every transition.
+        assert_eq!(
+            counted,
+            (plain.stats.states, plain.stats.transitions + 1),
+            "{}",
+            scenario.name
+        );
+    }
+    eprintln!("{compared} scenarios");
+    assert!(compared > 20, "{compared} scenarios are small enough");
 }
 
 #[test]
