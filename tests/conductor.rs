@@ -51,7 +51,7 @@ fn random_runs_of_a_payment_agree_with_the_server_and_with_the_provider_behind_i
 /// Every class of schedules of the small scenarios, once each: the model and the server agree on every reply, wait and row.
 #[test]
 fn every_class_of_the_small_registration_scenarios_runs_alike_on_the_server() {
-    const SMALL: usize = 400;
+    const SMALL: usize = 1_500;
     let Some(server) = server::server() else { return };
     let mut ran = 0;
     for name in [

@@ -40,7 +40,8 @@ pub fn classes(system: &System, limit: usize) -> Classes {
     let parts = Parts::default();
     let mut search = Search::new(system, &parts, limit);
     let row = parts.row(&system.initial());
-    search.found.complete = search.explore(row, Vec::new(), Tree::default());
+    let whole = search.explore(row, Vec::new(), Tree::default());
+    search.found.complete = whole && !search.is_astray;
     search.found
 }
 
@@ -62,6 +63,8 @@ struct Search<'a> {
     events: Vec<Event>,
     known: BTreeSet<u128>,
     found: Classes,
+    /// A step that should have been possible was not, because footprints did not tell all: classes may be missing.
+    is_astray: bool,
 }
 
 impl<'a> Search<'a> {
@@ -74,6 +77,7 @@ impl<'a> Search<'a> {
             events: Vec::new(),
             known: BTreeSet::new(),
             found: Classes::default(),
+            is_astray: false,
         }
     }
 
@@ -84,7 +88,7 @@ impl<'a> Search<'a> {
             let is_awake = |act: &&Rc<Act>| !asleep.iter().any(|sleeper| sleeper.is(act));
             let mut due = possible.iter().map(|(act, _)| act).filter(|act| act.is_due);
             let Some(first) = due.find(is_awake) else {
-                // Never, as far as footprints tell all that matters.
+                // Does not happen where footprints tell all that matters.
                 self.found.redundant += 1;
                 self.races();
                 return true;
@@ -96,7 +100,7 @@ impl<'a> Search<'a> {
         let mut whole = true;
         while whole && let Some((act, below)) = self.nodes[depth].tree.pop() {
             let Some((act, after)) = possible.iter().find(|(known, _)| known.is(&act)) else {
-                self.found.redundant += 1;
+                self.is_astray = true;
                 continue;
             };
             let asleep = self.nodes[depth]
