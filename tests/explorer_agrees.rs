@@ -12,7 +12,7 @@ use deadheat::system::{Outcome, State, Step, System};
 use stateright::{Checker, Model, Property};
 
 /// Larger scenarios than this are compared elsewhere (`cargo bench --bench peers`).
-const MOST_STATES: u64 = 200_000;
+const MOST_STATES: u64 = 100_000;
 
 /// Nor are larger ones than this counted by stateright, which takes longer.
 const MOST_COUNTED: u64 = 30_000;
