@@ -9,6 +9,8 @@
 
 #[path = "peers/explorers.rs"]
 mod explorers;
+#[path = "peers/model.rs"]
+mod model;
 #[path = "peers/systems.rs"]
 mod systems;
 
@@ -21,7 +23,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use deadheat::explore::classes;
-use deadheat::system::System;
 use explorers::Explorer;
 use systems::{Design, Family, Name};
 
@@ -276,14 +277,6 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Runs a system once to its end, so that no explorer's time has the parsing of its statements in it, which is done once for all.
-fn walk(system: &System) {
-    let mut state = system.initial();
-    while let Some((_, after, _)) = system.successors(&state).into_iter().next() {
-        state = after;
-    }
-}
-
 /// Explores one system and prints: count, transitions, seconds, peak memory in KiB, whether it came to its end.
 fn child(arguments: &[String]) {
     let [explorer, name, until, ..] = arguments else { return };
@@ -294,14 +287,12 @@ fn child(arguments: &[String]) {
     let started = Instant::now();
     if until == "bug" {
         let system = systems::system(name, Design::Broken);
-        walk(&system);
         let started = Instant::now();
         explorer.run(&systems::with_tripwires(&system, started, tell_bug), PATIENCE);
         println!("0 0 {} {} 0", started.elapsed().as_secs_f64(), peak("self"));
         return;
     }
     let system = systems::system(name, Design::Hardened);
-    walk(&system);
     let built = started.elapsed();
     let took = explorer.run(&system, PATIENCE);
     let seconds = (started.elapsed() - built).as_secs_f64();

@@ -1,15 +1,18 @@
 //! On every scenario the explorer says the same with its reductions and without, with one thread and with two, and counts the states that
 //! stateright counts; and the classes of schedules of the small ones reach the outcomes that it reaches.
 
+#[path = "../benches/peers/model.rs"]
+mod model;
+
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use deadheat::document::Source;
 use deadheat::explore::{Evidence, Finding, Options, classes, explore};
 use deadheat::scenario::{Library, Scenario};
-use deadheat::system::{Outcome, State, Step, System};
-use stateright::{Checker, Model, Property};
+use deadheat::system::Outcome;
+use model::Peer;
+use stateright::{Checker, Model};
 
 /// Larger scenarios than this are compared elsewhere (`cargo bench --bench peers`).
 const MOST_STATES: u64 = 100_000;
@@ -80,35 +83,6 @@ fn reductions_and_threads_change_nothing() {
     assert!(compared > 0, "some scenario is small enough");
 }
 
-/// A system as stateright sees it, with nothing to look for.
-struct Peer(System);
-
-#[derive(Clone, Debug, PartialEq)]
-struct Taken(Step, Arc<State>);
-
-impl Model for Peer {
-    type State = Arc<State>;
-    type Action = Taken;
-
-    fn init_states(&self) -> Vec<Arc<State>> {
-        vec![Arc::new(self.0.initial())]
-    }
-
-    fn actions(&self, state: &Arc<State>, actions: &mut Vec<Taken>) {
-        let successors = self.0.successors(state).into_iter();
-        actions.extend(successors.map(|(step, after, _)| Taken(step, Arc::new(after))));
-    }
-
-    fn next_state(&self, _: &Arc<State>, action: Taken) -> Option<Arc<State>> {
-        Some(action.1)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        // It ends when nothing is left to be found, so there is something that never is.
-        vec![Property::sometimes("never", |_, _| false)]
-    }
-}
-
 #[test]
 fn stateright_counts_the_same_states() {
     let mut compared = 0;
@@ -128,7 +102,6 @@ fn stateright_counts_the_same_states() {
             scenario.name
         );
     }
-    eprintln!("{compared} scenarios");
     assert!(compared > 20, "{compared} scenarios are small enough");
 }
 
