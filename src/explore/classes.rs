@@ -109,13 +109,12 @@ impl<'a> Search<'a> {
                 .filter(|sleeper| !sleeper.conflicts(act));
             let asleep = asleep.cloned().collect();
             self.events.push(Event::after(&self.events, act.clone()));
-            whole = if act.is_end() {
-                self.emit()
-            } else {
-                self.explore(after.clone(), asleep, below)
-            };
-            if whole && act.is_end() {
+            if !act.is_end() {
+                whole = self.explore(after.clone(), asleep, below);
+            } else if self.emit() {
                 self.races();
+            } else {
+                whole = false;
             }
             self.events.pop();
             self.nodes[depth].asleep.push(act.clone());
@@ -130,16 +129,16 @@ impl<'a> Search<'a> {
         for place in 0..self.events.len() {
             let later = place + 1..self.events.len();
             let free: Vec<usize> = later.filter(|other| !self.events[*other].needs(place)).collect();
-            let mut row = self.nodes[place].row.clone();
-            let mut rivals = self.rivals(place, &row);
+            let mut possible = self.acts.possible(&self.nodes[place].row);
+            let mut rivals = self.rivals(place, &possible);
             let mut sequence = Vec::new();
             for (count, other) in free.iter().enumerate() {
                 let act = self.events[*other].act.clone();
-                let Some(after) = self.acts.after(&row, &act) else {
+                let Some((_, after)) = possible.iter().find(|(known, _)| known.is(&act)) else {
                     continue;
                 };
-                row = after;
-                let still = self.rivals(place, &row);
+                possible = self.acts.possible(after);
+                let still = self.rivals(place, &possible);
                 for rival in rivals {
                     if !still.iter().any(|act| act.is(&rival)) {
                         self.demand_without(place, &free, count, rival);
@@ -155,11 +154,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What could happen in a state in place of the event at a place.
-    fn rivals(&mut self, place: usize, row: &[u32]) -> Vec<Rc<Act>> {
+    /// What of all that is possible could happen in place of the event at a place.
+    fn rivals(&self, place: usize, possible: &[(Rc<Act>, Row)]) -> Vec<Rc<Act>> {
         let event = &self.events[place].act;
-        let all = self.acts.possible(row).into_iter().map(|(act, _)| act);
-        all.filter(|act| !act.is(event) && act.conflicts(event)).collect()
+        let all = possible.iter().map(|(act, _)| act);
+        all.filter(|act| !act.is(event) && act.conflicts(event))
+            .cloned()
+            .collect()
     }
 
     /// Notes a rival that one of the free events makes impossible: it is to be tried after those that leave it possible.
