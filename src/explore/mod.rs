@@ -39,7 +39,7 @@ pub use verdict::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Lim
 
 use std::time::Instant;
 
-use crate::system::System;
+use crate::system::{Points, Seen, System};
 use parts::Parts;
 use search::Search;
 use symmetry::Alike;
@@ -51,12 +51,25 @@ pub fn explore(system: &System, options: &Options) -> Finding {
         let reason = format!("the checkpoint can't be gone on from: {error}");
         return Finding::without_run(Driver::Explore, system.spec(), Verdict::Error, reason);
     }
-    let parts = Parts::default();
-    let alike = if options.symmetry { Alike::of(system) } else { None };
-    let search = Search::run(system, &parts, alike.as_ref(), options, started);
-    if search.is_foreign {
-        let reason = "the checkpoint's steps do not lead to its states: it is of another system";
-        return Finding::without_run(Driver::Explore, system.spec(), Verdict::Error, reason);
+    let learns = options.points && *system.points() == Points::All;
+    let mut seen = Seen::default();
+    loop {
+        let system = match learns {
+            true => system.with_points(Points::Seen(seen.clone())),
+            false => system.clone(),
+        };
+        let parts = Parts::default();
+        let alike = if options.symmetry { Alike::of(&system) } else { None };
+        let search = Search::run(&system, &parts, alike.as_ref(), options, started);
+        if search.is_foreign {
+            let reason = "the checkpoint's steps do not lead to its states: it is of another system";
+            return Finding::without_run(Driver::Explore, system.spec(), Verdict::Error, reason);
+        }
+        if search.unforeseen {
+            // What was learned would have stopped a statement where it was not: once more, with all that is known now.
+            seen.merge(&search.learned.seen);
+            continue;
+        }
+        return refine::conclude(search, options, started);
     }
-    refine::conclude(search, options, started)
 }

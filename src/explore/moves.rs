@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::parts::{CLOCK, DATABASE, FAULTS, Known, PROCESSES, Parts, Pending, Pools, Row, SERVICES};
 use crate::machine::Pid;
-use crate::system::{Action, Event, Fault, Footprint, Resource, State, Step, System, Taken};
+use crate::system::{Action, Event, Fault, Footprint, Learned, Resource, State, Step, System, Taken};
 
 /// A step from some state, as changes to its row.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub(super) struct Moves<'a> {
     /// Steps that were computed, not remembered.
     pub(super) computed: u64,
     keeps_footprints: bool,
+    /// What the steps that were computed taught.
+    pub(super) learned: Learned,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,7 @@ impl<'a> Moves<'a> {
             pids: Vec::new(),
             computed: 0,
             keeps_footprints: false,
+            learned: Learned::default(),
         }
     }
 
@@ -300,6 +303,7 @@ impl<'a> Moves<'a> {
         let first = self.moves.len() as u32;
         let mut guard: SmallVec<[(u16, u32); 2]> = SmallVec::new();
         for (step, after, taken) in &ways {
+            self.learned.merge(&taken.learned);
             for other in touched(&taken.footprint).chain(changed(&before, after)) {
                 let entry = self.parts.place(other) as u16;
                 let is_own = usize::from(entry) == place;
@@ -349,6 +353,7 @@ impl<'a> Moves<'a> {
         self.system.outcomes(&before, Action::Tick, &mut ways);
         self.computed += 1;
         for (step, after, taken) in &ways {
+            self.learned.merge(&taken.learned);
             let read = Read {
                 database: true,
                 services: true,

@@ -136,6 +136,8 @@ impl OnModel {
     fn note(&mut self, event: DbEvent) {
         let settings = self.settings.clone();
         match event {
+            // Statements of a spec are never stopped: nobody asks for it.
+            DbEvent::Stopped { .. } => {}
             DbEvent::Notice {
                 session,
                 severity,

@@ -146,7 +146,7 @@ impl SqlExpr {
                 ty: plan.ty.clone(),
             }),
             Err(Stop::Error(error)) => Err(error),
-            Err(Stop::Wait) => Err(sql_error(b"0A000", format!("`{}` would wait", self.text))),
+            Err(Stop::Wait | Stop::Between) => Err(sql_error(b"0A000", format!("`{}` would wait", self.text))),
         }
     }
 

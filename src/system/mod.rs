@@ -13,12 +13,14 @@ mod enabled;
 mod footprint;
 mod invariant;
 mod outcome;
+mod points;
 mod process;
 mod schedule;
 mod step;
 mod take;
 mod trace;
 mod view;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,10 +29,11 @@ use std::sync::Arc;
 pub use courier::Courier;
 pub use footprint::{Footprint, Resource};
 pub use invariant::{Breach, Invariant, QueryInvariant, When};
+pub use points::{Denied, Learned, Points, Seen};
 pub use outcome::{Observation, Outcome};
 pub use process::{Process, Role, Status};
 pub use schedule::{Misfit, Schedule, ScheduleError};
-pub use step::{Action, Fault, FaultBudget, Step};
+pub use step::{Action, Fault, FaultBudget, Step, Stop};
 pub use take::Taken;
 pub use trace::{Event, Trace};
 pub(crate) use view::Reads;
@@ -38,6 +41,7 @@ pub(crate) use view::system_tables;
 pub use view::{Exchange, Standing, View};
 
 use crate::machine::{Pid, Program, Reply, Request, Scripted};
+use ways::Ways;
 use crate::world::World;
 use crate::world::database::Release;
 
@@ -106,12 +110,30 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub struct System {
     spec: Arc<Spec>,
+    points: Arc<Points>,
 }
 
 impl System {
     /// The system that `spec` describes.
     pub fn new(spec: Spec) -> Self {
-        System { spec: Arc::new(spec) }
+        System {
+            spec: Arc::new(spec),
+            points: Arc::default(),
+        }
+    }
+
+    /// The same system, its statements stopped at these points. A new system's may be stopped at all of them.
+    #[must_use]
+    pub fn with_points(&self, points: Points) -> System {
+        System {
+            spec: self.spec.clone(),
+            points: Arc::new(points),
+        }
+    }
+
+    /// Where its statements may be stopped.
+    pub fn points(&self) -> &Points {
+        &self.points
     }
 
     /// The same system over another release of the server.
@@ -122,7 +144,10 @@ impl System {
         }
         let mut spec = Spec::clone(&self.spec);
         spec.world.database.set_release(release);
-        System::new(spec)
+        System {
+            spec: Arc::new(spec),
+            points: self.points.clone(),
+        }
     }
 
     /// What it was built from.
@@ -157,15 +182,15 @@ impl System {
     /// What one action leads to: one state, or several where the world can go either way.
     pub fn outcomes(&self, state: &State, action: Action, all: &mut Vec<(Step, State, Taken)>) {
         let mut next = Some(Scripted::default());
-        while let Some(mut branch) = next {
+        while let Some(script) = next {
             let mut after = state.clone();
-            let taken = self.take(&mut after, action, &mut branch);
-            let step = Step {
-                action,
-                branch: branch.given().into(),
-            };
+            let mut ways = Ways::of(&self.points, script);
+            let mut taken = self.take(&mut after, action, &mut ways);
+            next = ways.next();
+            let (branch, stops, learned) = ways.taken();
+            taken.learned.merge(&learned);
+            let step = Step { action, branch, stops };
             all.push((step, after, taken));
-            next = branch.next();
         }
     }
 

@@ -48,6 +48,13 @@ pub enum Status {
         /// The connection breaks when the statement ends: its reply is lost.
         lose: bool,
     },
+    /// Its statement was stopped at a point inside of it, and can go on.
+    Stopped {
+        /// The connection breaks when the statement ends: its reply is lost.
+        lose: bool,
+        /// The process has crashed meanwhile, which the database does not know yet.
+        orphaned: bool,
+    },
     /// It waits for the response of a handler, which may already be on its way.
     Awaiting {
         /// The handler.
@@ -70,7 +77,10 @@ pub enum Status {
 impl Process {
     /// Whether it neither ended nor crashed.
     pub fn is_alive(&self) -> bool {
-        !matches!(self.status, Status::Finished | Status::Crashed | Status::Orphaned)
+        !matches!(
+            self.status,
+            Status::Finished | Status::Crashed | Status::Orphaned | Status::Stopped { orphaned: true, .. }
+        )
     }
 
     /// Its pending effect.

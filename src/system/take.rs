@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use super::courier::Courier;
 use super::footprint::{Footprint, Resource};
+use super::points::Learned;
 use super::process::{Process, Role, Status};
 use super::step::{Action, Fault};
 use super::trace::Event;
 use super::{State, System};
 use crate::machine::service::Call;
-use crate::machine::{Branch, Effect, NoAnswer, Pid, Program, Reply, Request, Response, Sql, SqlError, SqlState};
+use crate::machine::{Access, Branch, Effect, NoAnswer, Pid, Program, Reply, Request, Response, Sql, SqlError, SqlState};
 use crate::world::database::DbEvent;
 
 /// What a step did and what it touched.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Taken {
     /// What happened, in order.
     pub events: Vec<Event>,
     /// What it read and wrote.
     pub footprint: Footprint,
+    /// What its statements taught of each other.
+    pub learned: Learned,
 }
 
 impl System {
@@ -59,6 +62,7 @@ impl Run<'_> {
         let process = self.edit(pid);
         match std::mem::replace(&mut process.status, Status::Finished) {
             Status::Ready(effect) => self.effect(pid, effect, Luck::Good),
+            Status::Stopped { lose, orphaned } => self.go_on(pid, lose, orphaned),
             Status::Arriving(reply) => self.receive(pid, reply),
             Status::Awaiting {
                 answer: Some(answer), ..
@@ -108,6 +112,19 @@ impl Run<'_> {
         self.database(events, Some(pid));
     }
 
+    /// A statement that was stopped goes on.
+    fn go_on(&mut self, pid: Pid, lose: bool, orphaned: bool) {
+        self.taken.events.push(Event::WentOn { pid });
+        self.edit(pid).status = match orphaned {
+            true => Status::Orphaned,
+            false => Status::Blocked { lose },
+        };
+        let now = self.state.world.now;
+        let events = self.state.world.database.go_on(pid, now, self.branch);
+        self.touch_database();
+        self.database(events, None);
+    }
+
     /// What the database did, as replies to the processes. The statement of `own` was just sent; all others had waited.
     fn database(&mut self, events: Vec<DbEvent>, own: Option<Pid>) {
         for event in events {
@@ -115,6 +132,7 @@ impl Run<'_> {
                 DbEvent::Notice { session, text, .. } => self.taken.events.push(Event::Notice { pid: session, text }),
                 DbEvent::Blocked { session, by } => self.taken.events.push(Event::Blocked { pid: session, by }),
                 DbEvent::Woken { .. } => {}
+                DbEvent::Stopped { session, after } => self.stopped(session, after),
                 DbEvent::Done { session, result } => {
                     let reply = match result {
                         Ok(mut results) => Ok(results.pop().unwrap_or_default()),
@@ -133,6 +151,16 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    fn stopped(&mut self, pid: Pid, after: Option<Access>) {
+        self.touch(Resource::Process(pid), true);
+        self.taken.events.push(Event::Stopped { pid, after });
+        let (lose, orphaned) = match self.edit(pid).status {
+            Status::Blocked { lose } => (lose, false),
+            _ => (false, true),
+        };
+        self.edit(pid).status = Status::Stopped { lose, orphaned };
     }
 
     fn statement_ended(&mut self, pid: Pid, result: Result<crate::machine::Rows, SqlError>, own: bool) {
@@ -355,8 +383,16 @@ impl Run<'_> {
             self.taken.footprint.touch(resource, *service != before);
         }
         let process = self.edit(pid);
-        let waits = matches!(process.status, Status::Blocked { .. });
-        process.status = if waits { Status::Orphaned } else { Status::Crashed };
+        let stopped = matches!(process.status, Status::Stopped { .. });
+        let waits = stopped || matches!(process.status, Status::Blocked { .. });
+        process.status = match (stopped, waits) {
+            (true, _) => Status::Stopped {
+                lose: false,
+                orphaned: true,
+            },
+            (false, true) => Status::Orphaned,
+            (false, false) => Status::Crashed,
+        };
         let unanswered = process.request.is_some() && process.response.is_none();
         let restarts = process.role == Role::Worker && pid.parent().is_none() && !waits;
         if unanswered {
@@ -376,6 +412,8 @@ impl Run<'_> {
 
     fn tick(&mut self) {
         self.touch(Resource::Clock, true);
+        // Whoever moves the clock is nobody of those who look at it.
+        self.taken.learned.seen.touch(CLOCK, Access::Tick);
         let Some(now) = self.system.next_deadline(self.state) else {
             self.wake(Effect::IDLE);
             return;
@@ -422,6 +460,9 @@ impl Run<'_> {
         }
     }
 }
+
+/// Who moves the clock.
+const CLOCK: Pid = Pid::root(251);
 
 /// How an effect fares on its way.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::machine::{Branch, Column, Rows, Sql, SqlError, SqlState};
+use crate::machine::{Access, Branch, Column, Rows, Sql, SqlError, SqlState};
 use crate::value::Value;
 use crate::world::database::sql::cast::coerce_param;
 use crate::world::database::sql::parse::Kind;
@@ -15,6 +15,7 @@ use super::catalog::Catalog;
 use super::facade::{DbEvent, Failure, Severity};
 use super::journal::{Entry, Journal};
 use super::message::{Message, Planned};
+use super::pacer::Pacer;
 use super::plan::Plan;
 use super::run::{self, Setting};
 use super::services::Serving;
@@ -25,6 +26,8 @@ use super::session::{Block, Deadline, Running, Session};
 pub(super) enum Halt {
     /// It waits.
     Wait,
+    /// It was stopped at a point inside.
+    Between,
     /// It failed.
     Error(SqlError),
     /// The model does not know it.
@@ -35,6 +38,7 @@ impl From<Stop> for Halt {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Wait => Halt::Wait,
+            Stop::Between => Halt::Between,
             Stop::Error(error) => Halt::Error(error),
         }
     }
@@ -74,6 +78,8 @@ pub(super) struct Call<'a> {
     pub(super) now: i64,
     pub(super) branch: &'a mut dyn Branch,
     pub(super) events: Vec<DbEvent>,
+    /// Of the statement that runs at the moment.
+    pub(super) pacer: Pacer,
 }
 
 impl Call<'_> {
@@ -99,6 +105,10 @@ impl Call<'_> {
             journal: Journal::default(),
             since: self.now,
             deadline: None,
+            done: Vec::new(),
+            took_snapshot: false,
+            waited: false,
+            stopped: false,
         };
         self.session_mut(id).running = Some(Arc::new(running));
         self.drive(id);
@@ -184,11 +194,19 @@ impl Call<'_> {
     }
 
     /// Runs a session's message as far as it goes.
-    fn drive(&mut self, id: SessionId) {
+    pub(super) fn drive(&mut self, id: SessionId) {
         let Some(running) = self.session_mut(id).running.take() else {
             return;
         };
         let mut running = Arc::unwrap_or_clone(running);
+        let session = self.session(id);
+        self.pacer = Pacer {
+            done: running.done.clone(),
+            resumed: running.stopped || running.waited,
+            patient: session.micros("lock_timeout") == 0 && session.micros("statement_timeout") == 0,
+        };
+        running.stopped = false;
+        self.branch.begin(id);
         loop {
             let message = match self
                 .engine
@@ -200,7 +218,10 @@ impl Call<'_> {
                 Err(refused) => return self.refuse(id, refused),
             };
             let Some(planned) = message.statements.get(running.next) else {
-                return self.finish(id, running);
+                return match self.pass_commit(id) {
+                    true => self.finish(id, running),
+                    false => self.stop(id, running),
+                };
             };
             match self.step(id, &mut running, &message, planned) {
                 Ok(rows) => {
@@ -208,6 +229,7 @@ impl Call<'_> {
                     self.next_statement(id, &mut running);
                 }
                 Err(Halt::Wait) => return self.block(id, running),
+                Err(Halt::Between) => return self.stop(id, running),
                 Err(Halt::Error(error)) => {
                     self.failed(id);
                     let results = running.results;
@@ -225,11 +247,45 @@ impl Call<'_> {
         running.next += 1;
         running.snapshot = None;
         running.deadline = None;
+        running.took_snapshot = false;
+        running.waited = false;
+        // What an earlier statement of the same message did counts as well.
+        running.done.clone_from(&self.pacer.done);
         running.journal.clear();
         self.engine.store.finish_statement(id);
     }
 
+    /// Whether a message without BEGIN goes on to its commit, and does not stop before it.
+    fn pass_commit(&mut self, id: SessionId) -> bool {
+        if self.session(id).block != Block::Implicit {
+            return true;
+        }
+        let published = self.published(id);
+        self.pacer.commit(self.branch, id, &published).is_ok()
+    }
+
+    /// What the commit of a session's transaction makes visible.
+    fn published(&self, id: SessionId) -> Vec<Access> {
+        let tables = self.engine.store.written_tables(id);
+        tables.into_iter().map(|table| Access::Publish { table: table.0 }).collect()
+    }
+
+    /// The statement stops where it is, until it is told to go on.
+    fn stop(&mut self, id: SessionId, mut running: Running) {
+        running.stopped = true;
+        let statement = self.session(id).micros("statement_timeout");
+        running.deadline = (statement > 0).then_some(Deadline {
+            at: running.since + statement,
+            statement: true,
+        });
+        self.session_mut(id).running = Some(Arc::new(running));
+        self.engine.store.outlive_step();
+        let after = self.pacer.done.iter().rev().copied().find(Access::is_told);
+        self.events.push(DbEvent::Stopped { session: id, after });
+    }
+
     fn block(&mut self, id: SessionId, mut running: Running) {
+        running.waited = true;
         let session = self.session(id);
         let lock = session.micros("lock_timeout");
         let statement = session.micros("statement_timeout");
@@ -264,6 +320,9 @@ impl Call<'_> {
 
     pub(super) fn commit(&mut self, id: SessionId) -> Result<(), SqlError> {
         let failed = self.engine.store.tx_state(id) == TxState::Failed;
+        for published in self.published(id) {
+            self.branch.note(id, published);
+        }
         let result = self.engine.store.commit(id);
         if result.is_err() || failed {
             self.undo_ddl(id);
@@ -404,16 +463,27 @@ impl Call<'_> {
     fn prepare(&mut self, id: SessionId, running: &mut Running, plan: &Plan) -> Result<usize, Halt> {
         let early = self.engine.store.level(id) != Some(Level::ReadCommitted);
         if early && running.snapshot.is_none() {
+            running.took_snapshot |= !self.engine.store.has_snapshot(id);
             running.snapshot = Some(self.engine.store.start_statement(id)?);
         }
         for (place, (table, mode)) in plan.locks.iter().enumerate() {
-            if running.journal.get(place).is_none() {
+            let known = running.journal.get(place).is_some();
+            let access = self.pacer.table(*table, *mode, true);
+            self.pacer.pass(self.branch, id, access, known)?;
+            if !known {
                 self.engine.store.lock_table(id, *table, *mode, false)?;
                 running.journal.push(Entry::Unit);
             }
         }
         if running.snapshot.is_none() {
+            running.took_snapshot = true;
             running.snapshot = Some(self.engine.store.start_statement(id)?);
+        }
+        // A later snapshot would do the same where the statement looks for one row by its key: see `reads`.
+        if running.took_snapshot && (early || !plan.reads.of_one_row) {
+            for table in &plan.reads.tables {
+                self.pacer.note(self.branch, id, Access::Read { table: table.0 });
+            }
         }
         Ok(plan.locks.len())
     }
@@ -446,6 +516,7 @@ impl Call<'_> {
             statement_time: running.since,
             drawn: &mut engine.drawn,
             told_its_number: &mut engine.told_its_number,
+            looked_at_clock: Default::default(),
         };
         let (rows, affected) = run::run(Setting {
             store: &mut engine.store,
@@ -458,6 +529,8 @@ impl Call<'_> {
             snapshot,
             journal: &mut running.journal,
             done,
+            branch: &mut *self.branch,
+            pacer: &mut self.pacer,
             extra: &[],
         })?;
         Ok(Rows {

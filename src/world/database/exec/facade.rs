@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::machine::{Branch, Pid, Renaming, Rows, Sql, SqlError, Usual};
+use crate::machine::{self, Branch, Pid, Renaming, Rows, Sql, SqlError, Usual};
 use crate::value::Value;
 use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::BindError;
@@ -12,7 +12,8 @@ use crate::world::database::store::{Access, Release};
 use super::engine::{Call, Engine};
 use super::message::Message;
 use super::script::Script;
-use super::session::{Block, Session};
+use super::pacer::Pacer;
+use super::session::{Block, Running, Session};
 
 /// A connection is named by the process that holds it.
 pub type SessionId = Pid;
@@ -55,6 +56,13 @@ pub enum DbEvent {
         session: SessionId,
         /// For whom, as `pg_blocking_pids` says; empty when it sleeps.
         by: Vec<SessionId>,
+    },
+    /// The session's statement was stopped at a point inside of it; [`Database::go_on`] lets it go on.
+    Stopped {
+        /// Whose.
+        session: SessionId,
+        /// What it took last; `None` when it has only taken its snapshot.
+        after: Option<machine::Access>,
     },
     /// The session's message, which waited, goes on (it may be blocked again or done in a later event).
     Woken {
@@ -250,6 +258,11 @@ impl Database {
         self.call(now, branch, |call| call.send(session, sql))
     }
 
+    /// A statement that was stopped goes on.
+    pub fn go_on(&mut self, session: SessionId, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        self.call(now, branch, |call| call.drive(session))
+    }
+
     /// The connection is gone: its transaction is rolled back, its session locks are released.
     pub fn disconnect(&mut self, session: SessionId, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
         self.call(now, branch, |call| {
@@ -270,6 +283,7 @@ impl Database {
             now,
             branch,
             events: Vec::new(),
+            pacer: Pacer::default(),
         };
         act(&mut call);
         call.settle();
@@ -289,10 +303,43 @@ impl Database {
 
     /// Whether the session's message waits.
     pub fn is_blocked(&self, session: SessionId) -> bool {
-        self.engine
-            .sessions
-            .get(&session)
-            .is_some_and(|session| session.running.is_some())
+        self.running(session).is_some_and(|running| !running.stopped)
+    }
+
+    /// Whether the session's statement was stopped at a point inside of it.
+    pub fn is_stopped(&self, session: SessionId) -> bool {
+        self.running(session).is_some_and(|running| running.stopped)
+    }
+
+    fn running(&self, session: SessionId) -> Option<&Running> {
+        self.engine.sessions.get(&session)?.running.as_deref()
+    }
+
+    /// What a statement that was stopped has done last, in words: `has locked a row of jobs`.
+    pub fn tell(&self, after: Option<machine::Access>) -> String {
+        use machine::Access::{Advisory, Key, Row, Sequence, Table, Write};
+        let catalog = &self.engine.catalog;
+        let table = |number: u16| {
+            let mut tables = catalog.tables.values();
+            let known = tables.find(|table| table.id.0 == number);
+            known.map_or_else(|| "a table".to_owned(), |table| table.name.to_string())
+        };
+        match after {
+            Some(Row { table: of, .. }) => format!("has locked a row of {}", table(of)),
+            Some(Write { table: of }) => format!("has written a row of {}", table(of)),
+            Some(Key { index, .. }) => {
+                let mut indexes = catalog.tables.values().flat_map(|table| table.indexes.iter());
+                let known = indexes.find(|known| known.id.0 == index);
+                format!("has entered its key in {}", known.map_or("an index", |index| &index.name))
+            }
+            Some(Advisory { pair: false, key, .. }) => format!("has asked for the advisory lock {key}"),
+            Some(Advisory { pair: true, key, .. }) => {
+                format!("has asked for the advisory lock {}, {}", key >> 32, key as i32)
+            }
+            Some(Table { table: of, .. }) => format!("has locked {}", table(of)),
+            Some(Sequence { .. }) => "has drawn its number".to_owned(),
+            _ => "its snapshot is from here".to_owned(),
+        }
     }
 
     /// Whether the session is inside a transaction block (also a failed one).

@@ -12,6 +12,7 @@ pub mod facade;
 mod footprint;
 mod journal;
 mod message;
+mod pacer;
 mod plan;
 mod plan_cache;
 mod planner;

@@ -11,6 +11,7 @@ use crate::world::database::sql::types::Type;
 use crate::world::database::store::{IndexId, Strength, TableId, TableMode, WaitPolicy};
 
 use super::catalog::Table;
+use super::planner::Reads;
 
 /// Names and types of a result's columns.
 pub(crate) type Columns = Arc<[(Arc<str>, Type)]>;
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) ctes: Vec<Cte>,
     /// Its sub-selects, of all levels, by number.
     pub(crate) subqueries: Vec<Subquery>,
+    /// What of its result the snapshot decides.
+    pub(crate) reads: Reads,
     /// The types of its parameters.
     pub(crate) params: Vec<Type>,
     /// The table locks it takes before it begins.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::machine::{Pid, Rows, Sql, SqlError};
+use crate::machine::{Pid, Rows, Sql, SqlError, Usual};
 use crate::value::Value;
 use crate::world::database::sql::cast::coerce_param;
 use crate::world::database::sql::refuse::{BindError, sql_error};
@@ -14,6 +14,7 @@ use super::engine::{Engine, columns};
 use super::facade::{QueryError, VirtualTable};
 use super::journal::Journal;
 use super::message::Message;
+use super::pacer::Pacer;
 use super::planner::Virtual;
 use super::run::{self, Row, Setting};
 use super::services::Serving;
@@ -79,6 +80,7 @@ pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable]) -> Resul
         statement_time: 0,
         drawn: &mut 0,
         told_its_number: &mut false,
+        looked_at_clock: Default::default(),
     };
     let (rows, affected) = run::run(Setting {
         store: &mut store,
@@ -91,6 +93,8 @@ pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable]) -> Resul
         snapshot,
         journal: &mut Journal::default(),
         done: 0,
+        branch: &mut Usual,
+        pacer: &mut Pacer::default(),
         extra: &rows,
     })
     .map_err(failure)?;
@@ -104,7 +108,7 @@ pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable]) -> Resul
 fn failure(stop: Stop) -> SqlError {
     match stop {
         Stop::Error(error) => error,
-        Stop::Wait => sql_error(b"0A000", "the query would wait"),
+        Stop::Wait | Stop::Between => sql_error(b"0A000", "the query would wait"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::machine::{Rows, SqlError};
+use crate::machine::{Access, Rows, SqlError};
 use crate::value::Value;
 use crate::world::database::sql::parse::{IsolationLevel, Modes};
 use crate::world::database::sql::refuse::sql_error;
@@ -73,6 +73,14 @@ pub(crate) struct Running {
     pub(crate) since: i64,
     /// When the current wait is given up.
     pub(crate) deadline: Option<Deadline>,
+    /// What the statements before the current one did.
+    pub(crate) done: Vec<Access>,
+    /// Whether the snapshot is the current statement's own.
+    pub(crate) took_snapshot: bool,
+    /// Whether the current statement waits.
+    pub(crate) waited: bool,
+    /// Whether it was stopped at a point inside, and waits for nothing.
+    pub(crate) stopped: bool,
 }
 
 /// When a wait is given up, and why.

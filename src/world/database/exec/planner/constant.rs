@@ -36,7 +36,7 @@ pub(crate) fn constant_of(
     let row: Arc<[Value]> = Arc::new([]);
     eval(&bound, &mut RowEnv::new(&row, settings)).map_err(|stop| match stop {
         Stop::Error(error) => BindError::Sql(error),
-        Stop::Wait => BindError::sql(b"0A000", "a parameter cannot wait"),
+        Stop::Wait | Stop::Between => BindError::sql(b"0A000", "a parameter cannot wait"),
     })
 }
 

@@ -6,6 +6,7 @@ mod estimate;
 mod from;
 mod items;
 mod modify;
+mod reads;
 mod select;
 mod target;
 
@@ -22,6 +23,7 @@ use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Strength, TableId, TableMode};
 
 pub(crate) use constant::{RowEnv, constant_of};
+pub(crate) use reads::Reads;
 pub(crate) use target::{condition_of, expression_of, target_of};
 
 use super::plan::{Body, Columns, Cte, From, InsertSource, MergeAction, Plan, Query, Source, Subquery};
@@ -57,13 +59,16 @@ pub(crate) fn plan_statement(
         ..
     } = planner;
     let take = |slot: Option<_>| slot.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan"));
+    let ctes: Vec<Cte> = ctes.into_iter().map(|cte| take(cte.plan)).collect::<Result<_, _>>()?;
+    let subqueries: Vec<Subquery> = subqueries
+        .into_iter()
+        .map(|plan| plan.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan")))
+        .collect::<Result<_, _>>()?;
     Ok(Plan {
+        reads: reads::reads(&root, &ctes, &subqueries),
         root,
-        ctes: ctes.into_iter().map(|cte| take(cte.plan)).collect::<Result<_, _>>()?,
-        subqueries: subqueries
-            .into_iter()
-            .map(|plan| plan.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan")))
-            .collect::<Result<_, _>>()?,
+        ctes,
+        subqueries,
         params: params.types().to_vec(),
         locks: locks.into_iter().collect(),
         writes,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::machine::Access;
 use crate::value::Value;
 use crate::world::database::exec::engine::read_only;
 use crate::world::database::exec::facade::Severity;
@@ -112,7 +113,10 @@ impl<'p> Exec<'p> {
                     true => Scope::Transaction,
                     false => Scope::Session,
                 };
-                let got = self.op(|store, _| store.advisory_lock(session, key, shared, scope, attempt))?;
+                let access = self.pacer.advisory(key, shared, !attempt);
+                let got = self.take(access, |store, _| {
+                    store.advisory_lock(session, key, shared, scope, attempt)
+                })?;
                 Ok(match attempt {
                     true => Value::Bool(got),
                     false => Value::text(""),
@@ -146,7 +150,8 @@ impl<'p> Exec<'p> {
                     .sequences
                     .get(&*name)
                     .map_or(1, |sequence| sequence.increment);
-                self.op(|store, services| {
+                let access = Access::Sequence { sequence: sequence.0 };
+                self.take(access, |store, services| {
                     let value = store.nextval(sequence, by);
                     services.used_sequence(&name, value, true);
                     Ok(Value::Int(value))
@@ -160,7 +165,8 @@ impl<'p> Exec<'p> {
                     return Err(Stop::Error(internal("setval")));
                 };
                 let called = args.get(2) != Some(&Value::Bool(false));
-                self.op(|store, services| {
+                let access = Access::Sequence { sequence: sequence.0 };
+                self.take(access, |store, services| {
                     store.setval(sequence, value, called);
                     if called {
                         services.used_sequence(&name, value, false);
@@ -195,7 +201,10 @@ impl<'p> Exec<'p> {
             Volatile::CurrentSetting => self.current_setting(&args),
             Volatile::TransactionId => Ok(Value::Int(self.services.backend_pid(session) + 700)),
             Volatile::BackendPid => Ok(Value::Int(self.services.backend_pid(session))),
-            Volatile::ClockTimestamp => self.op(|_, services| Ok(Value::Timestamp(services.now()))),
+            Volatile::ClockTimestamp => {
+                self.pacer.note(self.branch, session, Access::Clock);
+                self.op(|_, services| Ok(Value::Timestamp(services.now())))
+            }
             Volatile::Notify => {
                 let text = |value: Option<&Value>| match value {
                     Some(Value::Text(text)) => text.to_string(),

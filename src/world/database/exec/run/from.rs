@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::rc::Rc;
 
-use crate::machine::SqlError;
+use crate::machine::{self, SqlError};
 use crate::value::Value;
 use crate::world::database::exec::plan::{Access, From, IndexAccess, JoinKind, KeySource, Layout, Leaf, Source};
 use crate::world::database::sql::expr::{Comparison, Expr};
@@ -346,7 +346,8 @@ impl<'p> Exec<'p> {
         if self.level != Level::Serializable {
             return Ok(scan(self.store, session, &snapshot)?);
         }
-        let (_, versions) = self.op(|store, _| Ok((table, scan(store, session, &snapshot)?)))?;
+        let mark = machine::Access::Mark { table: table.0 };
+        let (_, versions) = self.take(mark, |store, _| Ok((table, scan(store, session, &snapshot)?)))?;
         Ok(versions)
     }
 
