@@ -72,6 +72,8 @@ pub(super) struct Moves<'a> {
     keeps_footprints: bool,
     /// What the steps that were computed taught.
     pub(super) learned: Learned,
+    /// Whether it learned something since it was asked.
+    pub(super) has_learned: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +126,7 @@ impl<'a> Moves<'a> {
             computed: 0,
             keeps_footprints: false,
             learned: Learned::default(),
+            has_learned: false,
         }
     }
 
@@ -303,7 +306,7 @@ impl<'a> Moves<'a> {
         let first = self.moves.len() as u32;
         let mut guard: SmallVec<[(u16, u32); 2]> = SmallVec::new();
         for (step, after, taken) in &ways {
-            self.learned.merge(&taken.learned);
+            self.has_learned |= self.learned.add(&taken.log);
             for other in touched(&taken.footprint).chain(changed(&before, after)) {
                 let entry = self.parts.place(other) as u16;
                 let is_own = usize::from(entry) == place;
@@ -353,7 +356,7 @@ impl<'a> Moves<'a> {
         self.system.outcomes(&before, Action::Tick, &mut ways);
         self.computed += 1;
         for (step, after, taken) in &ways {
-            self.learned.merge(&taken.learned);
+            self.has_learned |= self.learned.add(&taken.log);
             let read = Read {
                 database: true,
                 services: true,

@@ -210,22 +210,21 @@ impl<'a> Search<'a> {
 
     /// Adds what a batch has taught; true when a statement should have been stopped that was not.
     fn learn(&mut self, workers: &mut [Worker<'a>]) -> bool {
-        if !matches!(self.system.points(), Points::Seen(_)) {
+        let Points::Seen(known) = self.system.points() else {
             return false;
-        }
-        let mut news = Learned::default();
+        };
+        let mut is_new = false;
         for worker in workers {
-            news.merge(&std::mem::take(&mut worker.moves.learned));
+            if std::mem::take(&mut worker.moves.has_learned) {
+                self.learned.merge(&worker.moves.learned);
+                is_new = true;
+            }
         }
-        if news == Learned::default() {
-            return false;
-        }
-        self.learned.merge(&news);
         // Who stands for others that start alike is several.
         if let Some(alike) = self.alike {
             self.learned.seen.widen(|pid| alike.has(pid));
         }
-        self.learned.has_missed()
+        is_new && self.learned.has_missed(known)
     }
 
     /// The level of the first state.

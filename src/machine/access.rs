@@ -31,6 +31,8 @@ pub enum Access {
         index: u16,
         /// Whether the key was drawn from a sequence or at random by the same statement, so that no other drawn key can equal it.
         drawn: bool,
+        /// Whether ON CONFLICT has just looked for it. If somebody takes it meanwhile, the statement looks again: as if it had come later.
+        probed: bool,
         /// Whether it waits without a limit of time.
         waits: bool,
     },
@@ -96,13 +98,16 @@ impl Access {
                 },
             ) => table == of && strength + other >= 3,
             (
-                Key { index, drawn, .. },
+                Key {
+                    index, drawn, probed, ..
+                },
                 Key {
                     index: of,
                     drawn: other,
+                    probed: also,
                     ..
                 },
-            ) => index == of && !(drawn && other),
+            ) => index == of && !(drawn && other) && !(probed || also),
             (
                 Advisory { pair, key, shared, .. },
                 Advisory {

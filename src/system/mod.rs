@@ -29,7 +29,8 @@ use std::sync::Arc;
 pub use courier::Courier;
 pub use footprint::{Footprint, Resource};
 pub use invariant::{Breach, Invariant, QueryInvariant, When};
-pub use points::{Denied, Learned, Points, Seen};
+pub(crate) use points::Learned;
+pub use points::{Log, Points, Seen};
 pub use outcome::{Observation, Outcome};
 pub use process::{Process, Role, Status};
 pub use schedule::{Misfit, Schedule, ScheduleError};
@@ -187,8 +188,9 @@ impl System {
             let mut ways = Ways::of(&self.points, script);
             let mut taken = self.take(&mut after, action, &mut ways);
             next = ways.next();
-            let (branch, stops, learned) = ways.taken();
-            taken.learned.merge(&learned);
+            let (branch, stops, log) = ways.taken();
+            taken.log.noted.extend(log.noted);
+            taken.log.passed = log.passed;
             let step = Step { action, branch, stops };
             all.push((step, after, taken));
         }

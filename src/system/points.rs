@@ -17,12 +17,14 @@
 //! looks at what it publishes, or tries what it holds without waiting.
 //!
 //! What others may touch is not known ahead, because machines are opaque. It is learned: a search begins with no points, notes who touched what ([`Seen`]) and
-//! each question that was answered with no ([`Denied`]). When what was learned would have answered one of them with yes, it begins again with
+//! each point that a statement came to. When what was learned by then tells of one where it was not stopped that somebody could notice, it begins again with
 //! all that it knows. What is learned only grows, so that comes to an end.
 //!
 //! The tests compare this with stopping at every point, on random systems of SQL.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashSet;
 
 use crate::machine::{Access, Next, Pid, Point};
 
@@ -64,32 +66,61 @@ struct Owners {
     others: bool,
 }
 
-/// A point at which a statement was not stopped, because nobody was known who could notice.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Denied {
+/// What a step showed of its statements: every access, and every point that they came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Accesses at no point.
+    pub(super) noted: Vec<(Pid, Access)>,
+    /// Points.
+    pub(super) passed: Vec<Passed>,
+}
+
+/// A statement came to a point.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Passed {
     session: Pid,
     before: Vec<Access>,
     next: Vec<Access>,
     commits: bool,
 }
 
-/// What a step has taught.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Learned {
-    /// Accesses.
+impl Passed {
+    pub(super) fn at(session: Pid, point: Point<'_>) -> Self {
+        let (next, commits) = match point.next {
+            Next::Take(access) => (vec![access], false),
+            Next::Commit(published) => (published.to_vec(), true),
+        };
+        Passed {
+            session,
+            before: point.before.to_vec(),
+            next,
+            commits,
+        }
+    }
+}
+
+/// What a search has learned from the steps that it took.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Learned {
+    /// Who touched what.
     pub(crate) seen: Seen,
-    /// Questions that were answered with no.
-    pub(crate) denied: BTreeSet<Denied>,
+    passed: FxHashSet<Passed>,
 }
 
 impl Seen {
     /// Adds an access.
-    pub(super) fn touch(&mut self, session: Pid, access: Access) {
+    fn touch(&mut self, session: Pid, access: Access) {
         note(&mut self.accesses, access, session);
     }
 
+    fn lacks(&self, session: Pid, access: Access) -> bool {
+        self.accesses
+            .get(&access)
+            .is_none_or(|owners| !owners.others && owners.first != session)
+    }
+
     /// Adds that one thing was taken after others.
-    pub(super) fn follow(&mut self, session: Pid, before: &[Access], next: Access) {
+    fn follow(&mut self, session: Pid, before: &[Access], next: Access) {
         for earlier in before {
             note(&mut self.orders, (*earlier, next), session);
         }
@@ -117,9 +148,9 @@ impl Seen {
         }
     }
 
-    /// Whether a question that was answered with no would be answered with yes.
-    pub(crate) fn revokes(&self, denied: &Denied) -> bool {
-        self.is_noticed(denied.session, &denied.before, &denied.next, denied.commits)
+    /// The same of a point that was passed.
+    fn mattered(&self, passed: &Passed) -> bool {
+        self.is_noticed(passed.session, &passed.before, &passed.next, passed.commits)
     }
 
     fn is_noticed(&self, session: Pid, before: &[Access], next: &[Access], commits: bool) -> bool {
@@ -194,42 +225,42 @@ fn merge<K: Ord + Copy>(into: &mut BTreeMap<K, Owners>, from: &BTreeMap<K, Owner
 }
 
 impl Learned {
+    /// Adds what a step showed; true when that was new.
+    pub(crate) fn add(&mut self, log: &Log) -> bool {
+        let mut is_new = false;
+        for (session, access) in &log.noted {
+            is_new |= self.seen.lacks(*session, *access);
+            self.seen.touch(*session, *access);
+        }
+        for passed in &log.passed {
+            if !self.passed.contains(passed) {
+                is_new = true;
+                self.teach(passed);
+                self.passed.insert(passed.clone());
+            }
+        }
+        is_new
+    }
+
+    fn teach(&mut self, passed: &Passed) {
+        if !passed.commits {
+            for access in &passed.next {
+                self.seen.touch(passed.session, *access);
+                self.seen.follow(passed.session, &passed.before, *access);
+            }
+        }
+    }
+
     /// Adds all that another one has learned.
     pub(crate) fn merge(&mut self, other: &Learned) {
         self.seen.merge(&other.seen);
-        self.denied.extend(other.denied.iter().cloned());
+        self.passed.extend(other.passed.iter().cloned());
     }
 
-    /// Whether what is known now would answer a question with yes that was answered with no.
-    pub(crate) fn has_missed(&self) -> bool {
-        self.denied.iter().any(|denied| self.seen.revokes(denied))
-    }
-
-    /// A point was passed: what is learned from that, and whether a statement may be stopped there.
-    pub(super) fn pass(&mut self, points: &Points, session: Pid, point: Point<'_>) -> bool {
-        if let Next::Take(access) = point.next {
-            self.seen.touch(session, access);
-            self.seen.follow(session, point.before, access);
-        }
-        match points {
-            Points::None => false,
-            Points::All => true,
-            Points::Seen(seen) => {
-                let matters = seen.matters(session, point);
-                if !matters {
-                    let (next, commits) = match point.next {
-                        Next::Take(access) => (vec![access], false),
-                        Next::Commit(published) => (published.to_vec(), true),
-                    };
-                    self.denied.insert(Denied {
-                        session,
-                        before: point.before.to_vec(),
-                        next,
-                        commits,
-                    });
-                }
-                matters
-            }
-        }
+    /// Whether a statement was not stopped, where the search knew only `known`, at a point that is known to matter now.
+    pub(crate) fn has_missed(&self, known: &Seen) -> bool {
+        self.passed
+            .iter()
+            .any(|passed| self.seen.mattered(passed) && !known.mattered(passed))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::courier::Courier;
 use super::footprint::{Footprint, Resource};
-use super::points::Learned;
+use super::points::Log;
 use super::process::{Process, Role, Status};
 use super::step::{Action, Fault};
 use super::trace::Event;
@@ -20,8 +20,8 @@ pub struct Taken {
     pub events: Vec<Event>,
     /// What it read and wrote.
     pub footprint: Footprint,
-    /// What its statements taught of each other.
-    pub learned: Learned,
+    /// What its statements touched, for those who want to know where to stop them.
+    pub log: Log,
 }
 
 impl System {
@@ -166,11 +166,13 @@ impl Run<'_> {
     fn statement_ended(&mut self, pid: Pid, result: Result<crate::machine::Rows, SqlError>, own: bool) {
         self.touch(Resource::Process(pid), true);
         let status = self.state.processes.get(&pid).map(|process| process.status.clone());
+        let mut is_orphan = false;
         let (reply, disconnect) = match status {
             Some(Status::Blocked { lose: false }) => (Some(Reply::Sql(result)), false),
             Some(Status::Blocked { lose: true }) => (Some(Reply::Sql(Err(connection_lost()))), true),
             Some(Status::Orphaned) => {
                 self.edit(pid).status = Status::Crashed;
+                is_orphan = true;
                 (None, true)
             }
             _ => (None, false),
@@ -195,6 +197,9 @@ impl Run<'_> {
         }
         if disconnect {
             self.disconnect(pid);
+        }
+        if is_orphan {
+            self.restart(pid);
         }
         if let Some(reply) = reply {
             self.deliver(pid, reply);
@@ -394,14 +399,21 @@ impl Run<'_> {
             (false, false) => Status::Crashed,
         };
         let unanswered = process.request.is_some() && process.response.is_none();
-        let restarts = process.role == Role::Worker && pid.parent().is_none() && !waits;
         if unanswered {
             self.answer(pid, Err(NoAnswer::Reset));
         }
         if !waits {
             self.disconnect(pid);
+            self.restart(pid);
         }
-        if restarts && let Some(root) = self.system.spec.roots.get(usize::from(pid.top())) {
+    }
+
+    /// A worker that has crashed begins again. One whose statement was under way does so when that has ended: a process has one connection.
+    fn restart(&mut self, pid: Pid) {
+        if self.edit(pid).role != Role::Worker || pid.parent().is_some() {
+            return;
+        }
+        if let Some(root) = self.system.spec.roots.get(usize::from(pid.top())) {
             let mut program = root.program.clone();
             let effect = program.step(Reply::Start);
             let process = self.edit(pid);
@@ -413,7 +425,7 @@ impl Run<'_> {
     fn tick(&mut self) {
         self.touch(Resource::Clock, true);
         // Whoever moves the clock is nobody of those who look at it.
-        self.taken.learned.seen.touch(CLOCK, Access::Tick);
+        self.taken.log.noted.push((CLOCK, Access::Tick));
         let Some(now) = self.system.next_deadline(self.state) else {
             self.wake(Effect::IDLE);
             return;

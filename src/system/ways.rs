@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::points::{Learned, Points};
+use super::points::{Log, Passed, Points};
 use super::step::{Stop, Step};
 use crate::machine::{Access, Branch, Pid, Point, Scripted};
 
@@ -19,7 +19,7 @@ pub(super) struct Ways<'a> {
     /// The number of the statement that runs, and of its point.
     statement: Option<u8>,
     point: u16,
-    pub(super) learned: Learned,
+    log: Log,
 }
 
 impl<'a> Ways<'a> {
@@ -33,7 +33,7 @@ impl<'a> Ways<'a> {
             stops: SmallVec::new(),
             statement: None,
             point: 0,
-            learned: Learned::default(),
+            log: Log::default(),
         }
     }
 
@@ -56,12 +56,12 @@ impl<'a> Ways<'a> {
     }
 
     /// What the world decided, without the usual answers at the end; and where statements were stopped.
-    pub(super) fn taken(self) -> (SmallVec<[u8; 4]>, SmallVec<[Stop; 1]>, Learned) {
+    pub(super) fn taken(self) -> (SmallVec<[u8; 4]>, SmallVec<[Stop; 1]>, Log) {
         let mut branch = self.branch;
         while branch.last() == Some(&0) {
             branch.pop();
         }
-        (branch.into(), self.stops, self.learned)
+        (branch.into(), self.stops, self.log)
     }
 }
 
@@ -83,10 +83,12 @@ impl Branch for Ways<'_> {
             point: self.point,
         };
         self.point = self.point.saturating_add(1);
-        let may_stop = self.learned.pass(self.points, session, point);
+        if matches!(self.points, Points::Seen(_)) {
+            self.log.passed.push(Passed::at(session, point));
+        }
         let stops = match self.recorded {
             Some(recorded) => recorded.contains(&here),
-            None => may_stop && self.script.choose(2) == 1,
+            None => self.points.allow(session, point) && self.script.choose(2) == 1,
         };
         if stops {
             self.stops.push(here);
@@ -95,6 +97,8 @@ impl Branch for Ways<'_> {
     }
 
     fn note(&mut self, session: Pid, access: Access) {
-        self.learned.seen.touch(session, access);
+        if matches!(self.points, Points::Seen(_)) {
+            self.log.noted.push((session, access));
+        }
     }
 }

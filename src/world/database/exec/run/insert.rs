@@ -128,7 +128,7 @@ impl<'p> Exec<'p> {
             };
             let id = index.id;
             let drawn = index.keys.iter().any(|key| is_drawn(key, source));
-            let (_, entered) = self.enter(index, drawn, |store, _| {
+            let (_, entered) = self.enter(index, drawn, speculative, |store, _| {
                 Ok((table, store.enter_key(session, id, key, version, check)?))
             })?;
             if let Entered::Conflict(_) = entered {
@@ -152,6 +152,7 @@ impl<'p> Exec<'p> {
         &mut self,
         index: &BoundIndex,
         drawn: bool,
+        probed: bool,
         work: impl FnOnce(&mut Store, &mut dyn Services) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         if !index.unique {
@@ -160,6 +161,7 @@ impl<'p> Exec<'p> {
         let access = Access::Key {
             index: index.id.0,
             drawn,
+            probed,
             waits: self.pacer.patient(),
         };
         self.take(access, work)
@@ -228,7 +230,7 @@ impl<'p> Exec<'p> {
                 continue;
             };
             let id = index.id;
-            let (_, found) = self.enter(index, false, |store, _| {
+            let (_, found) = self.enter(index, false, false, |store, _| {
                 Ok((table, store.probe_key(session, id, &key, None)?))
             })?;
             if found.is_some() {
@@ -340,7 +342,7 @@ impl<'p> Exec<'p> {
             // A version with the same keys takes none.
             let (_, entered) = match heap_only {
                 true => self.op(work)?,
-                false => self.enter(index, false, work)?,
+                false => self.enter(index, false, false, work)?,
             };
             if let Entered::Conflict(_) = entered {
                 return Err(Stop::Error(duplicate(index)));
