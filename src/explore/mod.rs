@@ -44,6 +44,36 @@ use parts::Parts;
 use search::Search;
 use symmetry::Alike;
 
+/// States that are looked at to find out where statements need to be stopped, at most.
+const MOST_SURVEYED: u64 = 30_000;
+
+/// The same system with its statements stopped only where somebody could notice, for drivers that take one run after the other. Where that takes too many states
+/// to find out, they are stopped everywhere.
+pub fn survey(system: &System) -> System {
+    if *system.points() != Points::All {
+        return system.clone();
+    }
+    let options = Options {
+        max_states: Some(MOST_SURVEYED),
+        ..Options::default()
+    };
+    let mut seen = Seen::default();
+    loop {
+        let surveyed = system.with_points(Points::Seen(seen.clone()));
+        let parts = Parts::default();
+        let alike = Alike::of(&surveyed);
+        let search = Search::run(&surveyed, &parts, alike.as_ref(), &options, Instant::now());
+        if search.unforeseen {
+            seen.merge(&search.learned.seen);
+            continue;
+        }
+        return match search.stopped {
+            None => surveyed.clone(),
+            Some(_) => system.clone(),
+        };
+    }
+}
+
 /// Visits every reachable state and judges every invariant.
 pub fn explore(system: &System, options: &Options) -> Finding {
     let started = Instant::now();
@@ -51,7 +81,9 @@ pub fn explore(system: &System, options: &Options) -> Finding {
         let reason = format!("the checkpoint can't be gone on from: {error}");
         return Finding::without_run(Driver::Explore, system.spec(), Verdict::Error, reason);
     }
-    let learns = options.points && *system.points() == Points::All;
+    // A part of an exploration does not know what the other parts touch.
+    let is_part = options.shard.is_some_and(|(_, of)| of > 1) || options.resume.is_some() || options.keep.is_some();
+    let learns = options.points && *system.points() == Points::All && !is_part;
     let mut seen = Seen::default();
     loop {
         let system = match learns {

@@ -94,6 +94,7 @@ fn tell(event: &DbEvent) -> (Option<Pid>, String) {
             (Some(*session), format!("{word} {text}"))
         }
         DbEvent::Blocked { session, .. } => (Some(*session), "waits".to_owned()),
+        DbEvent::Stopped { session, .. } => (Some(*session), "stops".to_owned()),
         DbEvent::Woken { session } => (Some(*session), String::new()),
         DbEvent::Refused { session, refused } => (Some(*session), format!("REFUSED {refused}")),
         DbEvent::Done { session, result } => {
