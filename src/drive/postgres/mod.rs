@@ -16,6 +16,8 @@ pub mod wire;
 mod docker;
 mod keeper;
 mod local;
+mod order;
+mod record;
 mod release;
 mod run;
 mod walks;

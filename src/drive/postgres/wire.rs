@@ -305,6 +305,24 @@ impl Wires {
         Ok(places)
     }
 
+    /// Whether every one of these sessions is blocked. The server looks at one after the other.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn all_blocked(&mut self, places: &[Place]) -> Result<bool, WiresError> {
+        for place in places {
+            if self.busy(*place) && self.finishes_within(*place, Duration::ZERO)? {
+                return Ok(false);
+            }
+        }
+        let pids: Vec<String> = places.iter().map(|place| self.pid(*place).to_string()).collect();
+        let free = format!(
+            "SELECT pid FROM unnest('{{{}}}'::int[]) AS pid WHERE cardinality(pg_catalog.pg_blocking_pids(pid)) = 0",
+            pids.join(",")
+        );
+        Ok(self.control(&free).rows("asking who blocks the sessions")?.is_empty())
+    }
+
     /// Terminates a session's backend and waits until it has let go of everything.
     ///
     /// # Errors
