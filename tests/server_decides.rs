@@ -63,16 +63,14 @@ fn on_server(scenario: &Scenario, server: &Server) -> Finding {
     run(&scenario.system, server, &mut schedules.into_iter(), &options)
 }
 
-#[test]
-fn a_deadlock_is_violated_on_the_server_whoever_its_victim_is() {
-    let Some(server) = server::server() else { return };
+fn a_deadlock_is_violated_on_the_server_whoever_its_victim_is(server: &Server) {
     let scenario = scenario(CROSSWISE);
     let numbers = |finding: &Finding| {
         let stats = &finding.stats;
         let numbers = [stats.transitions, stats.schedules, stats.finals, stats.depth];
         (numbers, finding.verdict, finding.reason.clone())
     };
-    let finding = on_server(&scenario, &server);
+    let finding = on_server(&scenario, server);
     assert_eq!(finding.verdict, Verdict::Violated, "{:?}", finding.reason);
     let found = finding.counterexample().expect("a schedule");
     let (_, state) = scenario.system.replay(&found.schedule).expect("it replays");
@@ -85,7 +83,7 @@ fn a_deadlock_is_violated_on_the_server_whoever_its_victim_is() {
     assert!(reason.contains("pass a race that only the server decides"), "{reason}");
     assert_eq!(
         numbers(&finding),
-        numbers(&on_server(&scenario, &server)),
+        numbers(&on_server(&scenario, server)),
         "numbers of the server's mood"
     );
 }
@@ -114,9 +112,7 @@ name = "true"
 query = "select 1 where false"
 "#;
 
-#[test]
-fn a_race_is_followed_whoever_wins_it() {
-    let Some(server) = server::server() else { return };
+fn a_race_is_followed_whoever_wins_it(server: &Server) {
     let scenario = scenario(KEY);
     let all = classes(&scenario.system, 500);
     let raced: Vec<&Schedule> = all
@@ -125,7 +121,7 @@ fn a_race_is_followed_whoever_wins_it() {
         .filter(|schedule| schedule.steps.iter().any(|step| !step.branch.is_empty()))
         .collect();
     assert!(!raced.is_empty(), "no schedule has a race that ends unusually");
-    let mut stage = Stage::open(&server, scenario.system.spec().world.database.scripts()).expect("a stage");
+    let mut stage = Stage::open(server, scenario.system.spec().world.database.scripts()).expect("a stage");
     let mut followed = 0;
     for schedule in &all.schedules {
         match conduct(&mut stage, &scenario.system, schedule).expect("it runs") {
@@ -153,9 +149,7 @@ fn a_race_is_followed_whoever_wins_it() {
     );
 }
 
-#[test]
-fn an_order_that_sql_leaves_open_is_no_difference() {
-    let Some(server) = server::server() else { return };
+fn an_order_that_sql_leaves_open_is_no_difference(server: &Server) {
     let scenario = scenario(
         r#"title = "RETURNING in the order of the server's plan, and equal sort keys"
 [world]
@@ -177,13 +171,11 @@ name = "true"
 query = "select 1 where false"
 "#,
     );
-    let finding = on_server(&scenario, &server);
+    let finding = on_server(&scenario, server);
     assert_eq!((finding.verdict, finding.reason), (Verdict::Held, None));
 }
 
-#[test]
-fn a_row_count_that_is_not_the_models_is_told() {
-    let Some(server) = server::server() else { return };
+fn a_row_count_that_is_not_the_models_is_told(server: &Server) {
     let scenario = scenario(
         r#"title = "An update that changes nothing"
 [world]
@@ -205,7 +197,7 @@ query = "select 1 where false"
         "CREATE TRIGGER quiet BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()";
     let scripts = scenario.system.spec().world.database.scripts().iter().cloned();
     let planted: Vec<Arc<str>> = scripts.chain([planted.into()]).collect();
-    let mut stage = Stage::open(&server, &planted).expect("a stage");
+    let mut stage = Stage::open(server, &planted).expect("a stage");
     let schedule = walks(&scenario.system, 1).next().expect("a run");
     match conduct(&mut stage, &scenario.system, &schedule).expect("it runs") {
         Conducted::Differs(divergence) => {
@@ -214,4 +206,14 @@ query = "select 1 where false"
         }
         other => panic!("nothing was noticed: {other:?}"),
     }
+}
+
+/// One server for all of it: to start one takes longer than what is done there.
+#[test]
+fn the_run_follows_where_the_server_decides() {
+    let Some(server) = server::server() else { return };
+    a_deadlock_is_violated_on_the_server_whoever_its_victim_is(&server);
+    a_race_is_followed_whoever_wins_it(&server);
+    an_order_that_sql_leaves_open_is_no_difference(&server);
+    a_row_count_that_is_not_the_models_is_told(&server);
 }

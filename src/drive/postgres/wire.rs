@@ -110,6 +110,12 @@ pub enum WiresError {
         /// Whose.
         place: Place,
     },
+    /// Its last message is still under way.
+    #[error("session {place} is still busy with its last message")]
+    Busy {
+        /// Whose.
+        place: Place,
+    },
     /// The runtime could not be made.
     #[error("no runtime: {0}")]
     Runtime(String),
@@ -218,6 +224,50 @@ impl Wires {
                 tokio::task::yield_now().await;
             }
         });
+    }
+
+    /// Sends messages of several idle sessions at once: each session's one after the other without waiting for answers, and between a
+    /// session and the next so many round trips of the control connection. The answers of each session, in the order of `messages`; `None` where
+    /// they took longer than `limit`.
+    ///
+    /// # Errors
+    /// When a session has a message under way.
+    pub fn volley(
+        &mut self,
+        messages: &[(Place, Vec<String>)],
+        gap: u32,
+        limit: Duration,
+    ) -> Result<Vec<Option<Vec<Answer>>>, WiresError> {
+        if let Some((place, _)) = messages.iter().find(|(place, _)| self.busy(*place)) {
+            return Err(WiresError::Busy { place: *place });
+        }
+        let (lines, control) = (&self.lines, &self.control);
+        Ok(self.runtime.block_on(async {
+            let mut sessions = Vec::new();
+            for (number, (place, statements)) in messages.iter().enumerate() {
+                for _ in 0..if number == 0 { 0 } else { gap } {
+                    // What it answers does not matter, only that it takes its time.
+                    let _ = control.client.simple_query("").await;
+                }
+                let mut streams = Vec::new();
+                for sql in statements {
+                    streams.push(lines[*place].client.simple_query_raw(sql).await);
+                }
+                let answers = async {
+                    let mut answers = Vec::new();
+                    for stream in streams {
+                        answers.push(match stream {
+                            Ok(stream) => collect(stream).await,
+                            Err(error) => Answer::lost(&error),
+                        });
+                    }
+                    answers
+                };
+                sessions.push(tokio::time::timeout(limit, answers));
+            }
+            let answers = futures_util::future::join_all(sessions).await;
+            answers.into_iter().map(Result::ok).collect()
+        }))
     }
 
     /// Whether a session has a message under way (finished or not) whose answer was not taken.
