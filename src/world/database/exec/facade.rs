@@ -222,7 +222,8 @@ impl Database {
                         return Err(refused_at(planned, refused));
                     }
                 }
-                Kind::Sql(_) => {
+                // A DO block is DDL in a loop; what it can hold is found by doing it.
+                Kind::Sql(_) | Kind::Do { .. } => {
                     let copy = copy.get_or_insert_with(|| self.clone());
                     let text = Arc::clone(&planned.statement.text);
                     for event in copy.execute(SCRIPT, &Sql::new(text), 0, &mut Usual) {
