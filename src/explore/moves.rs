@@ -70,6 +70,8 @@ pub(super) struct Moves<'a> {
     /// Steps that were computed, not remembered.
     pub(super) computed: u64,
     keeps_footprints: bool,
+    /// Any step may go on into services that are a process's own (its clock), and from there to its end.
+    has_own: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,12 @@ impl<'a> Moves<'a> {
             pids: Vec::new(),
             computed: 0,
             keeps_footprints: false,
+            has_own: system
+                .spec()
+                .world
+                .services
+                .values()
+                .any(|service| service.get().is_own()),
         }
     }
 
@@ -263,6 +271,7 @@ impl<'a> Moves<'a> {
             Some(Fault::Disconnect) => (true, false),
             Some(fault) => (info.fault_ends & (1 << fault as u8) != 0, false),
         };
+        let (database, services) = (database || self.has_own, services || self.has_own);
         let clock = database || services || info.pending == Pending::Sleep;
         let when = |needed: bool, place: usize| if needed { row[place] } else { 0 };
         Key {

@@ -13,6 +13,7 @@ mod enabled;
 mod footprint;
 mod invariant;
 mod outcome;
+mod own;
 mod process;
 mod schedule;
 mod step;
@@ -132,15 +133,17 @@ impl System {
 
     /// The state before the first step: every root process has said its first effect.
     pub fn initial(&self) -> State {
+        let mut world = self.spec.world.clone();
         let processes = self.spec.roots.iter().enumerate().map(|(index, root)| {
+            let pid = Pid::root(index as u8);
             let mut program = root.program.clone();
-            let effect = program.step(Reply::Start);
-            let process = Process::ready(program, effect, root.role, root.label.clone());
-            (Pid::root(index as u8), Arc::new(process))
+            let next = own::next(&mut world, pid, &mut program, Reply::Start);
+            let process = Process::ready(program, next, root.role, root.label.clone());
+            (pid, Arc::new(process))
         });
         State {
             processes: processes.collect(),
-            world: self.spec.world.clone(),
+            world,
             faults: self.spec.faults,
         }
     }
