@@ -126,7 +126,11 @@ fn check_agree(system: &System) {
 /// Final states are not counted: a process that crashes in the middle of its last statement has crashed, and one that does so behind it has ended.
 fn check_points(system: &System) {
     let told = |finding: &Finding| {
-        let outcomes: Vec<_> = finding.outcomes.iter().map(|reached| reached.outcome.to_string()).collect();
+        let outcomes: Vec<_> = finding
+            .outcomes
+            .iter()
+            .map(|reached| reached.outcome.to_string())
+            .collect();
         let verdicts: Vec<Verdict> = finding.invariants.iter().map(|judged| judged.verdict).collect();
         (outcomes, verdicts)
     };

@@ -74,6 +74,8 @@ pub(super) struct Moves<'a> {
     pub(super) learned: Learned,
     /// Whether it learned something since it was asked.
     pub(super) has_learned: bool,
+    /// Any step may go on into services that are a process's own (its clock), and from there to its end.
+    has_own: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +129,12 @@ impl<'a> Moves<'a> {
             keeps_footprints: false,
             learned: Learned::default(),
             has_learned: false,
+            has_own: system
+                .spec()
+                .world
+                .services
+                .values()
+                .any(|service| service.get().is_own()),
         }
     }
 
@@ -269,6 +277,7 @@ impl<'a> Moves<'a> {
             Some(Fault::Disconnect) => (true, false),
             Some(fault) => (info.fault_ends & (1 << fault as u8) != 0, false),
         };
+        let (database, services) = (database || self.has_own, services || self.has_own);
         let clock = database || services || info.pending == Pending::Sleep;
         let when = |needed: bool, place: usize| if needed { row[place] } else { 0 };
         Key {

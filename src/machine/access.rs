@@ -120,9 +120,7 @@ impl Access {
             (
                 Table { table, against, .. },
                 Table {
-                    table: of,
-                    mode: other,
-                    ..
+                    table: of, mode: other, ..
                 },
             ) => table == of && against & (1 << other) != 0,
             (Clock, Tick) | (Tick, Clock) => true,

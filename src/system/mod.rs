@@ -13,6 +13,7 @@ mod enabled;
 mod footprint;
 mod invariant;
 mod outcome;
+mod own;
 mod points;
 mod process;
 mod schedule;
@@ -29,9 +30,9 @@ use std::sync::Arc;
 pub use courier::Courier;
 pub use footprint::{Footprint, Resource};
 pub use invariant::{Breach, Invariant, QueryInvariant, When};
+pub use outcome::{Observation, Outcome};
 pub(crate) use points::Learned;
 pub use points::{Log, Points, Seen};
-pub use outcome::{Observation, Outcome};
 pub use process::{Process, Role, Status};
 pub use schedule::{Misfit, Schedule, ScheduleError};
 pub use step::{Action, Fault, FaultBudget, Step, Stop};
@@ -42,9 +43,9 @@ pub(crate) use view::system_tables;
 pub use view::{Exchange, Standing, View};
 
 use crate::machine::{Pid, Program, Reply, Request, Scripted};
-use ways::Ways;
 use crate::world::World;
 use crate::world::database::Release;
+use ways::Ways;
 
 /// What a system is built from. Does not change during a run.
 #[derive(Clone, Debug)]
@@ -158,15 +159,17 @@ impl System {
 
     /// The state before the first step: every root process has said its first effect.
     pub fn initial(&self) -> State {
+        let mut world = self.spec.world.clone();
         let processes = self.spec.roots.iter().enumerate().map(|(index, root)| {
+            let pid = Pid::root(index as u8);
             let mut program = root.program.clone();
-            let effect = program.step(Reply::Start);
-            let process = Process::ready(program, effect, root.role, root.label.clone());
-            (Pid::root(index as u8), Arc::new(process))
+            let next = own::next(&mut world, pid, &mut program, Reply::Start);
+            let process = Process::ready(program, next, root.role, root.label.clone());
+            (pid, Arc::new(process))
         });
         State {
             processes: processes.collect(),
-            world: self.spec.world.clone(),
+            world,
             faults: self.spec.faults,
         }
     }

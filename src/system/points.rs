@@ -175,7 +175,11 @@ impl Seen {
 
     /// Whether others can hold what comes next while they wait for what the statement holds.
     fn closes_circle(&self, session: Pid, before: &[Access], next: Access) -> bool {
-        let held: Vec<Access> = before.iter().copied().filter(|held| held.is_lock() && *held >= next).collect();
+        let held: Vec<Access> = before
+            .iter()
+            .copied()
+            .filter(|held| held.is_lock() && *held >= next)
+            .collect();
         if held.is_empty() || !next.is_lock() {
             return false;
         }

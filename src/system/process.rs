@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::own::Next;
 use crate::machine::{Effect, NoAnswer, Pid, Program, Renaming, Reply, Request, Response};
 
 /// One process of a run.
@@ -23,6 +24,9 @@ pub struct Process {
     pub label: Arc<str>,
     /// What the environment may do to it.
     pub role: Role,
+    /// For each time that it read its own clock since its last step, what it was when it asked. The clock may have moved on before it
+    /// looked: nobody could tell, so this is no step, but a branch of the clock's next move.
+    pub(crate) reads: Vec<Program>,
 }
 
 /// What a process is, and so which faults can meet it.
@@ -107,8 +111,9 @@ impl Process {
     }
 
     /// A process that has said its first effect.
-    pub(super) fn ready(program: Program, effect: Effect, role: Role, label: Arc<str>) -> Self {
-        let status = if effect == Effect::Done {
+    pub(super) fn ready(program: Program, next: Next, role: Role, label: Arc<str>) -> Self {
+        let Next { effect, reads } = next;
+        let status = if effect == Effect::Done && reads.is_empty() {
             Status::Finished
         } else {
             Status::Ready(effect)
@@ -122,6 +127,7 @@ impl Process {
             starts: 0,
             label,
             role,
+            reads,
         }
     }
 }

@@ -9,11 +9,11 @@ use std::str::FromStr;
 
 use smallvec::SmallVec;
 
+use super::step::Stop;
 use super::step::{Action, Fault, Step};
 use super::trace::Trace;
-use super::{Spec, State, System};
-use super::step::Stop;
 use super::ways::Ways;
+use super::{Spec, State, System};
 use crate::machine::Pid;
 
 const VERSION: &str = "dh1";
@@ -79,7 +79,9 @@ pub enum Misfit {
         enabled: String,
     },
     /// A step says that the world went a way that is not open to it.
-    #[error("step {place}, `{step}`, has a way (`=`) that the world can't go there, or a point (`!`) that its statement does not have")]
+    #[error(
+        "step {place}, `{step}`, has a way (`=`) that the world can't go there, or a point (`!`) that its statement does not have"
+    )]
     NoSuchWay {
         /// Which step, counted from 1.
         place: usize,

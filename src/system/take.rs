@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use super::courier::Courier;
 use super::footprint::{Footprint, Resource};
+use super::own;
 use super::points::Log;
 use super::process::{Process, Role, Status};
 use super::step::{Action, Fault};
 use super::trace::Event;
 use super::{State, System};
-use crate::machine::service::Call;
-use crate::machine::{Access, Branch, Effect, NoAnswer, Pid, Program, Reply, Request, Response, Sql, SqlError, SqlState};
+use crate::machine::service::{Answer, Call};
+use crate::machine::{
+    Access, Branch, Effect, NoAnswer, Pid, Program, Reply, Request, Response, Sql, SqlError, SqlState,
+};
+use crate::value::Value;
 use crate::world::database::DbEvent;
 
 /// What a step did and what it touched.
@@ -59,6 +63,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn process(&mut self, pid: Pid) {
         self.touch(Resource::Process(pid), true);
+        self.forget_reads(pid);
         let process = self.edit(pid);
         match std::mem::replace(&mut process.status, Status::Finished) {
             Status::Ready(effect) => self.effect(pid, effect, Luck::Good),
@@ -305,11 +310,50 @@ impl Run<'_> {
 
     /// Steps the machine: its next effect is pending from now on.
     fn deliver(&mut self, pid: Pid, reply: Reply) {
+        let mut program = self.edit(pid).program.clone();
+        let next = own::next(&mut self.state.world, pid, &mut program, reply);
+        if !next.reads.is_empty() {
+            self.touch(Resource::Clock, false);
+        }
         let process = self.edit(pid);
-        let effect = process.program.step(reply);
-        match effect {
-            Effect::Done => self.end(pid),
+        process.program = program;
+        process.reads = next.reads;
+        match next.effect {
+            // Whether it ends may depend on what it read, so it ends in a step of its own.
+            Effect::Done if process.reads.is_empty() => self.end(pid),
             effect => process.status = Status::Ready(effect),
+        }
+    }
+
+    /// From now on it is settled what the process's own clock had said.
+    fn forget_reads(&mut self, pid: Pid) {
+        if !self.edit(pid).reads.is_empty() {
+            self.touch(Resource::Clock, false);
+            self.edit(pid).reads.clear();
+        }
+    }
+
+    /// The clock has moved on: a process that read its own and did nothing since may have read it only now.
+    fn reread(&mut self) {
+        let processes = self.state.processes.iter();
+        let readers = processes.filter(|(_, process)| !process.reads.is_empty());
+        for pid in readers.map(|(pid, _)| *pid).collect::<Vec<_>>() {
+            self.touch(Resource::Process(pid), true);
+            let reads = self.edit(pid).reads.len();
+            let kept = reads - self.branch.choose(reads + 1);
+            if kept == reads {
+                continue;
+            }
+            let process = self.edit(pid);
+            process.program = process.reads[kept].clone();
+            let earlier = process.reads[..kept].to_vec();
+            let now = self.state.world.now;
+            let answer = Answer::one("now", Value::Timestamp(now));
+            self.deliver(pid, Reply::Service(Ok(answer)));
+            let process = self.edit(pid);
+            if process.is_alive() {
+                process.reads.splice(0..0, earlier);
+            }
         }
     }
 
@@ -338,8 +382,11 @@ impl Run<'_> {
         let number = self.edit(by).starts;
         let pid = by.child(number)?;
         self.edit(by).starts = number.checked_add(1).filter(|starts| *starts < 250)?;
-        let effect = program.step(Reply::Start);
-        let mut process = Process::ready(program, effect, role, label.clone());
+        let next = own::next(&mut self.state.world, pid, &mut program, Reply::Start);
+        if !next.reads.is_empty() {
+            self.touch(Resource::Clock, false);
+        }
+        let mut process = Process::ready(program, next, role, label.clone());
         process.request = request;
         self.touch(Resource::Process(pid), true);
         self.state.processes.insert(pid, Arc::new(process));
@@ -351,6 +398,7 @@ impl Run<'_> {
         self.state.faults.spend(fault);
         self.touch(Resource::Budget(fault), true);
         self.touch(Resource::Process(pid), true);
+        self.forget_reads(pid);
         self.taken.events.push(Event::Faulted { pid, fault });
         match fault {
             Fault::Timeout => self.give_up(pid),
@@ -414,11 +462,8 @@ impl Run<'_> {
             return;
         }
         if let Some(root) = self.system.spec.roots.get(usize::from(pid.top())) {
-            let mut program = root.program.clone();
-            let effect = program.step(Reply::Start);
-            let process = self.edit(pid);
-            process.program = program;
-            process.status = Status::Ready(effect);
+            self.edit(pid).program = root.program.clone();
+            self.deliver(pid, Reply::Start);
         }
     }
 
@@ -435,6 +480,7 @@ impl Run<'_> {
         for service in self.state.world.services.values_mut() {
             service.change(|service| service.advance(now));
         }
+        self.reread();
         let events = self.state.world.database.advance(now, self.branch);
         self.touch_database();
         self.database(events, None);

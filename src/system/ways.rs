@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::points::{Log, Passed, Points};
-use super::step::{Stop, Step};
+use super::step::{Step, Stop};
 use crate::machine::{Access, Branch, Pid, Point, Scripted};
 
 /// Answers the questions of a step: one run of it.

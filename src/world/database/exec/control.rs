@@ -334,7 +334,7 @@ impl Call<'_> {
         }
         let settings = self.session(id).settings.clone();
         let mut params = Vec::new();
-        for (arg, ty) in args.iter().zip(&plan.params) {
+        for (arg, (_, ty)) in args.iter().zip(&plan.params) {
             let value = super::planner::constant_of(&self.engine.catalog, arg, ty, &settings)
                 .map_err(|error| planned.placed(error))?;
             params.push(value);

@@ -8,6 +8,7 @@ use crate::value::Value;
 use crate::world::database::sql::cast::coerce_param;
 use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
+use crate::world::database::sql::settings::Settings;
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Level, SessionId, Stop, Store, TxState, Wakeups};
 
@@ -267,7 +268,10 @@ impl Call<'_> {
     /// What the commit of a session's transaction makes visible.
     fn published(&self, id: SessionId) -> Vec<Access> {
         let tables = self.engine.store.written_tables(id);
-        tables.into_iter().map(|table| Access::Publish { table: table.0 }).collect()
+        tables
+            .into_iter()
+            .map(|table| Access::Publish { table: table.0 })
+            .collect()
     }
 
     /// The statement stops where it is, until it is told to go on.
@@ -541,17 +545,21 @@ impl Call<'_> {
     }
 
     fn params(&self, id: SessionId, params: &[Value], plan: &Plan) -> Result<Vec<Value>, Halt> {
-        if plan.params.len() > params.len() {
-            let number = params.len() + 1;
-            return Err(sql_error(b"42P02", format!("there is no parameter ${number}")).into());
-        }
-        let mut typed = Vec::with_capacity(params.len());
-        for (value, ty) in params.iter().zip(&plan.params) {
-            let ty = if *ty == Type::Unknown { &Type::Text } else { ty };
-            typed.push(coerce_param(value, ty, &self.session(id).settings)?);
-        }
-        Ok(typed)
+        Ok(given_params(params, plan, &self.session(id).settings)?)
     }
+}
+
+/// The parameters that a plan needs, from the values that were sent.
+pub(super) fn given_params(params: &[Value], plan: &Plan, settings: &Settings) -> Result<Vec<Value>, SqlError> {
+    let mut typed = Vec::with_capacity(plan.params.len());
+    for (number, ty) in &plan.params {
+        let Some(value) = params.get(usize::from(*number).wrapping_sub(1)) else {
+            return Err(sql_error(b"42P02", format!("there is no parameter ${number}")));
+        };
+        let ty = if *ty == Type::Unknown { &Type::Text } else { ty };
+        typed.push(coerce_param(value, ty, settings)?);
+    }
+    Ok(typed)
 }
 
 /// A read-only transaction must not do this.

@@ -11,8 +11,8 @@ use crate::world::database::store::{Access, Release};
 
 use super::engine::{Call, Engine};
 use super::message::Message;
-use super::script::Script;
 use super::pacer::Pacer;
+use super::script::Script;
 use super::session::{Block, Running, Session};
 
 /// A connection is named by the process that holds it.
@@ -230,7 +230,8 @@ impl Database {
                         return Err(refused_at(planned, refused));
                     }
                 }
-                Kind::Sql(_) => {
+                // A DO block is DDL in a loop; what it can hold is found by doing it.
+                Kind::Sql(_) | Kind::Do { .. } => {
                     let copy = copy.get_or_insert_with(|| self.clone());
                     let text = Arc::clone(&planned.statement.text);
                     for event in copy.execute(SCRIPT, &Sql::new(text), 0, &mut Usual) {
@@ -330,7 +331,10 @@ impl Database {
             Some(Key { index, .. }) => {
                 let mut indexes = catalog.tables.values().flat_map(|table| table.indexes.iter());
                 let known = indexes.find(|known| known.id.0 == index);
-                format!("has entered its key in {}", known.map_or("an index", |index| &index.name))
+                format!(
+                    "has entered its key in {}",
+                    known.map_or("an index", |index| &index.name)
+                )
             }
             Some(Advisory { pair: false, key, .. }) => format!("has asked for the advisory lock {key}"),
             Some(Advisory { pair: true, key, .. }) => {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use crate::machine::{Pid, Rows, Sql, SqlError, Usual};
 use crate::value::Value;
-use crate::world::database::sql::cast::coerce_param;
 use crate::world::database::sql::refuse::{BindError, sql_error};
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Level, SessionId, Stop};
 
-use super::engine::{Engine, columns};
+use super::engine::{Engine, columns, given_params};
 use super::facade::{QueryError, VirtualTable};
 use super::journal::Journal;
 use super::message::Message;
@@ -55,10 +54,7 @@ pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable]) -> Resul
         return Err(sql_error(b"25006", "cannot execute a data-modifying statement here").into());
     }
     let mut session = Session::default();
-    let mut params = Vec::with_capacity(sql.params.len());
-    for (value, ty) in sql.params.iter().zip(&plan.params) {
-        params.push(coerce_param(value, ty, &session.settings)?);
-    }
+    let params = given_params(&sql.params, &plan, &session.settings)?;
     let rows: Vec<Vec<Row>> = extra
         .iter()
         .map(|table| {

@@ -9,7 +9,7 @@ use crate::world::database::exec::plan::{From, JoinKind, Leaf, Source};
 use crate::world::database::sql::expr::{Expr, SortKey};
 use crate::world::database::sql::parse::RowStrength;
 use crate::world::database::sql::refuse::{BindError, Refused};
-use crate::world::database::sql::scope::{Relation, Scope};
+use crate::world::database::sql::scope::{Relation, Scope, is_system};
 use crate::world::database::sql::types::Type;
 
 use super::select::Item;
@@ -47,7 +47,8 @@ pub(super) fn wildcard(scope: &Scope<'_>, relation: Option<&str>) -> Result<Vec<
         let message = format!("missing FROM-clause entry for table \"{wanted}\"");
         return Err(BindError::sql(b"42P01", message));
     };
-    let items = (0..relation.columns.len()).map(|place| {
+    let own = (0..relation.columns.len()).filter(|place| !is_system(&relation.columns[*place].name));
+    let items = own.map(|place| {
         let mut item = column(relation, place);
         if let Expr::Column { depth: own, .. } = &mut item.expr {
             *own = depth;

@@ -31,16 +31,34 @@ use super::plan::{Body, Columns, Cte, From, InsertSource, MergeAction, Plan, Que
 /// A relation whose rows come from outside: its name and columns.
 pub(crate) type Virtual = (Arc<str>, Columns);
 
-/// Plans a query or a data-modifying statement.
+/// Plans a query or a data-modifying statement whose parameters' values are sent with it.
 pub(crate) fn plan_statement(
     catalog: &Catalog,
     statement: &ast::Statement,
     declared: Vec<Type>,
     extra: &[Virtual],
 ) -> Result<Plan, BindError> {
+    plan_with(catalog, statement, ParamTypes::literals(declared), extra)
+}
+
+/// Plans the statement inside PREPARE.
+pub(crate) fn plan_prepared(
+    catalog: &Catalog,
+    statement: &ast::Statement,
+    declared: Vec<Type>,
+) -> Result<Plan, BindError> {
+    plan_with(catalog, statement, ParamTypes::declared(declared), &[])
+}
+
+fn plan_with(
+    catalog: &Catalog,
+    statement: &ast::Statement,
+    params: ParamTypes,
+    extra: &[Virtual],
+) -> Result<Plan, BindError> {
     let mut planner = Planner {
         extra,
-        params: ParamTypes::declared(declared),
+        params,
         ..Planner::bare(catalog)
     };
     let scope = Scope::empty();
@@ -69,7 +87,7 @@ pub(crate) fn plan_statement(
         root,
         ctes,
         subqueries,
-        params: params.types().to_vec(),
+        params: params.places(),
         locks: locks.into_iter().collect(),
         writes,
         row_lock,
@@ -94,6 +112,8 @@ pub(crate) struct Planner<'c> {
     related: Vec<super::plan::Target>,
     /// Views being expanded, against recursion.
     views: Vec<Arc<str>>,
+    /// The select list that comes next leaves untyped literals and parameters as they are: INSERT or a set operation gives them a type.
+    untyped: bool,
 }
 
 /// A CTE while it is planned.
@@ -139,6 +159,7 @@ impl<'c> Planner<'c> {
             row_lock: None,
             related: Vec::new(),
             views: Vec::new(),
+            untyped: false,
         }
     }
 }

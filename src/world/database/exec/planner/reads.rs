@@ -55,7 +55,9 @@ fn is_of_one_row(root: &Query) -> bool {
         index.id == access.index
             && index.unique
             && index.predicate.is_none()
-            && index.plain_columns().is_some_and(|keys| keys.len() == access.equal.len())
+            && index
+                .plain_columns()
+                .is_some_and(|keys| keys.len() == access.equal.len())
     });
     let of_one = access.equal.iter().all(|key| matches!(key, KeySource::One(_)));
     let mut volatile = false;

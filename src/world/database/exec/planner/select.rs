@@ -7,7 +7,9 @@ use sqlparser::ast;
 use crate::world::database::exec::plan::{
     Body, Columns, Cte, Distinct, From, Layout, Lock, Query, Select, SetOp, Side, Source, Window, WindowFunction,
 };
-use crate::world::database::sql::bind::{bind_condition, bind_expr, bind_output, coerce, common_type, output_name};
+use crate::world::database::sql::bind::{
+    bind_condition, bind_expr, bind_output, coerce, common_type, output_name, settled,
+};
 use crate::world::database::sql::cast::Context;
 use crate::world::database::sql::expr::{Expr, SortKey};
 use crate::world::database::sql::parse::{RowStrength, lock_clause};
@@ -254,7 +256,11 @@ impl Planner<'_> {
             ast::SetOperator::Intersect => (SetOp::Intersect, "INTERSECT"),
             ast::SetOperator::Except | ast::SetOperator::Minus => (SetOp::Except, "EXCEPT"),
         };
-        let (left, right) = (self.set_expr(left, outer)?, self.set_expr(right, outer)?);
+        let mut side = |body: &ast::SetExpr| {
+            self.untyped = matches!(body, ast::SetExpr::Select(_));
+            self.set_expr(body, outer)
+        };
+        let (mut left, mut right) = (side(left)?, side(right)?);
         if left.columns.len() != right.columns.len() {
             let message = format!("each {word} query must have the same number of columns");
             return Err(BindError::sql(b"42601", message));
@@ -265,6 +271,9 @@ impl Planner<'_> {
                 Arc::clone(&left.0),
                 common_type(&[left.1.clone(), right.1.clone()], word)?,
             ));
+        }
+        for query in [&mut left, &mut right] {
+            self.give_types(query, &columns)?;
         }
         let mut side = |query: Query| -> Result<Box<Side>, BindError> {
             let casts = query
@@ -294,6 +303,24 @@ impl Planner<'_> {
             columns: columns.into(),
             modifying_ctes: Vec::new(),
         })
+    }
+
+    /// Gives a select list's untyped literals and parameters the types of these columns.
+    fn give_types(&mut self, query: &mut Query, columns: &[(Arc<str>, Type)]) -> Result<(), BindError> {
+        let Body::Select(select) = &mut query.body else {
+            return Ok(());
+        };
+        let mut types = query.columns.to_vec();
+        for (place, (_, ty)) in types.iter_mut().enumerate() {
+            if *ty == Type::Unknown
+                && let (Some(expr), Some((_, to))) = (select.output.get_mut(place), columns.get(place))
+            {
+                *expr = coerce(expr.clone(), ty, to, Context::Implicit, self)?;
+                *ty = to.base();
+            }
+        }
+        query.columns = types.into();
+        Ok(())
     }
 
     fn values(&mut self, values: &ast::Values, outer: &Scope<'_>) -> Result<Query, BindError> {
@@ -344,6 +371,7 @@ impl Planner<'_> {
         outer: &Scope<'_>,
     ) -> Result<Query, BindError> {
         known_select(select)?;
+        let untyped = std::mem::take(&mut self.untyped);
         let mut build = Build::new(outer);
         let mut from = self.list(&select.from, &mut build, From::Nothing)?;
         let condition = match &select.selection {
@@ -357,7 +385,7 @@ impl Planner<'_> {
             set_calls: Some(Vec::new()),
             windows: Some((build.layout.places.len() as u16, Vec::new())),
         });
-        let bound = self.select_list(select, query, &build.scope);
+        let bound = self.select_list(select, query, &build.scope, untyped);
         let level = self.levels.pop().unwrap_or_else(|| Level::plain("SELECT"));
         let bound = bound?;
         let aggregates = level.aggregates.unwrap_or_default();
@@ -541,8 +569,11 @@ impl Planner<'_> {
         select: &ast::Select,
         query: Option<&ast::Query>,
         scope: &Scope<'_>,
+        untyped: bool,
     ) -> Result<Bound, BindError> {
-        let items = self.items(&select.projection, scope)?;
+        // What is sorted by or made distinct has a type of its own.
+        let plain = select.distinct.is_none() && query.is_none_or(|query| query.order_by.is_none());
+        let items = self.items_of(&select.projection, scope, untyped && plain)?;
         let mut group = None;
         let mut grouped_by = false;
         match &select.group_by {
@@ -589,6 +620,19 @@ impl Planner<'_> {
 
     /// A select list or RETURNING list, wildcards expanded.
     pub(super) fn items(&mut self, list: &[ast::SelectItem], scope: &Scope<'_>) -> Result<Vec<Item>, BindError> {
+        self.items_of(list, scope, false)
+    }
+
+    /// The same; `untyped` literals and parameters stay [`Type::Unknown`].
+    fn items_of(&mut self, list: &[ast::SelectItem], scope: &Scope<'_>, untyped: bool) -> Result<Vec<Item>, BindError> {
+        let bind_output = |expr: &ast::Expr, scope: &Scope<'_>, planner: &mut Self| {
+            let (bound, ty) = bind_expr(expr, scope, planner)?;
+            let open = untyped && ty == Type::Unknown && matches!(bound, Expr::Const(_) | Expr::Param(_));
+            match open {
+                true => Ok((bound, ty)),
+                false => Ok::<_, BindError>(settled((bound, ty), planner)?),
+            }
+        };
         let mut items = Vec::new();
         for item in list {
             match item {

@@ -28,6 +28,12 @@ impl<'p> Exec<'p> {
         eval::eval(expr, &mut Here { exec: self, frame })
     }
 
+    /// The number that stands for the transaction's.
+    pub(super) fn transaction_number(&mut self) -> i64 {
+        let session = self.session;
+        self.services.backend_pid(session) + 700
+    }
+
     /// Whether a condition holds on a row.
     pub(crate) fn holds(&mut self, expr: &Expr, frame: &Frame<'_>) -> Result<bool, Stop> {
         eval::holds(expr, &mut Here { exec: self, frame })
@@ -199,7 +205,7 @@ impl<'p> Exec<'p> {
             },
             Volatile::SetConfig => self.set_config(args),
             Volatile::CurrentSetting => self.current_setting(&args),
-            Volatile::TransactionId => Ok(Value::Int(self.services.backend_pid(session) + 700)),
+            Volatile::TransactionId => Ok(Value::Int(self.transaction_number())),
             Volatile::BackendPid => Ok(Value::Int(self.services.backend_pid(session))),
             Volatile::ClockTimestamp => {
                 self.pacer.note(self.branch, session, Access::Clock);

@@ -160,7 +160,9 @@ impl<'p> Exec<'p> {
     fn parent_row(&mut self, parent: &Arc<Table>, key: &ForeignKey, values: &[Value]) -> Result<bool, Stop> {
         let (session, table) = (self.session, parent.id);
         let access = self.pacer.table(table, TableMode::RowShare, true);
-        self.take(access, |store, _| store.lock_table(session, table, TableMode::RowShare, false))?;
+        self.take(access, |store, _| {
+            store.lock_table(session, table, TableMode::RowShare, false)
+        })?;
         let mut looked = vec![];
         if !self.is_read_committed() {
             let snapshot = self.snapshot;
@@ -203,7 +205,9 @@ impl<'p> Exec<'p> {
             purpose: Purpose::Select,
         };
         let access = self.pacer.row(id, Strength::KeyShare, WaitPolicy::Block);
-        let (_, locked) = self.take(access, |store, _| Ok((id, store.lock_row(session, id, version, &request, &snapshot)?)))?;
+        let (_, locked) = self.take(access, |store, _| {
+            Ok((id, store.lock_row(session, id, version, &request, &snapshot)?))
+        })?;
         Ok(match locked {
             Locked::Same | Locked::SelfModified => true,
             Locked::Moved(newest) => {
@@ -365,8 +369,9 @@ impl<'p> Exec<'p> {
                 purpose: Purpose::Write,
             };
             let access = self.pacer.row(table, strength, WaitPolicy::Block);
-            let (_, locked) =
-                self.take(access, |store, _| Ok((table, store.lock_row(session, table, version, &request, &snapshot)?)))?;
+            let (_, locked) = self.take(access, |store, _| {
+                Ok((table, store.lock_row(session, table, version, &request, &snapshot)?))
+            })?;
             match locked {
                 Locked::Same => break,
                 Locked::Moved(newest) => {

@@ -423,6 +423,8 @@ impl<'p> Exec<'p> {
         let plan = self.plan;
         let cte = &plan.ctes[number];
         let mut rows: Vec<Row> = Vec::new();
+        // The command's tag counts what the statement itself did, not its WITH.
+        let affected = self.affected;
         self.query(&cte.query, outer, &mut |_, row| {
             rows.push(row);
             Ok(Flow::More)
@@ -448,6 +450,7 @@ impl<'p> Exec<'p> {
                 }
             }
         }
+        self.affected = affected;
         let rows = Rc::new(rows);
         self.ctes[number] = Some(Rc::clone(&rows));
         Ok(rows)

@@ -67,14 +67,23 @@ impl<'p> Exec<'p> {
             ),
             Some(conflict) => self.insert_or(target, conflict, source, row, outer)?,
         };
-        let version = match inserted {
+        let (version, is_new) = match inserted {
             Inserted::Nothing => return Ok(()),
-            Inserted::New(version) | Inserted::Updated(version) => version,
+            Inserted::New(version) => (version, true),
+            Inserted::Updated(version) => (version, false),
         };
         self.affected += 1;
         if let Some(returning) = &insert.returning {
-            let cells = [self.cell(target.table.id, version)];
-            let row = self.project(returning, &Frame::new(&cells, &target.layout, outer))?;
+            let mut cells = [self.cell(target.table.id, version)];
+            if let (Some(_), Some(row)) = (&insert.xmax, &cells[0].row) {
+                let xmax = match is_new {
+                    true => Value::Int(0),
+                    false => Value::Int(self.transaction_number()),
+                };
+                cells[0].row = Some(row.iter().cloned().chain([xmax]).collect());
+            }
+            let layout = insert.xmax.as_ref().unwrap_or(&target.layout);
+            let row = self.project(returning, &Frame::new(&cells, layout, outer))?;
             sink(self, row)?;
         }
         Ok(())
@@ -338,7 +347,8 @@ impl<'p> Exec<'p> {
                 KeyCheck::Enforce
             };
             let id = index.id;
-            let work = |store: &mut Store, _: &mut dyn Services| Ok((table, store.enter_key(session, id, key, next, check)?));
+            let work =
+                |store: &mut Store, _: &mut dyn Services| Ok((table, store.enter_key(session, id, key, next, check)?));
             // A version with the same keys takes none.
             let (_, entered) = match heap_only {
                 true => self.op(work)?,

@@ -143,8 +143,9 @@ impl<'p> Exec<'p> {
             purpose: Purpose::Write,
         };
         let access = self.pacer.row(table, strength, WaitPolicy::Block);
-        let (_, locked) =
-            self.take(access, |store, _| Ok((table, store.lock_row(session, table, version, &request, &snapshot)?)))?;
+        let (_, locked) = self.take(access, |store, _| {
+            Ok((table, store.lock_row(session, table, version, &request, &snapshot)?))
+        })?;
         Ok(locked)
     }
 

@@ -345,7 +345,9 @@ impl<'p> Exec<'p> {
     ) -> Result<Locked, Stop> {
         let (session, snapshot, table) = (self.session, self.snapshot, lock.table.id);
         let access = self.pacer.row(table, lock.strength, lock.policy);
-        let result = self.take(access, |store, _| Ok((table, store.lock_row(session, table, version, &request, &snapshot)?)));
+        let result = self.take(access, |store, _| {
+            Ok((table, store.lock_row(session, table, version, &request, &snapshot)?))
+        });
         match result {
             Ok((_, locked)) => Ok(locked),
             Err(Stop::Error(error)) if lock.policy == WaitPolicy::NoWait && error.code.as_str() == "55P03" => {

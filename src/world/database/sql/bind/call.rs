@@ -348,3 +348,16 @@ pub(super) fn set_call(name: &str, args: Vec<Bound>, binder: &mut dyn Binder) ->
         columns,
     })
 }
+
+/// `unnest(a, b)` in FROM: the arrays side by side, the shorter ones filled up with NULL.
+pub(super) fn unnest_several(args: Vec<Bound>, binder: &mut dyn Binder) -> Result<SetCall, BindError> {
+    let mut calls = Vec::with_capacity(args.len());
+    for arg in args {
+        calls.push(set_call("unnest", vec![arg], binder)?);
+    }
+    Ok(SetCall {
+        function: setof::SetFunction::UnnestSeveral,
+        columns: calls.iter().flat_map(|call| call.columns.iter().cloned()).collect(),
+        args: calls.into_iter().flat_map(|call| call.args.into_vec()).collect(),
+    })
+}
