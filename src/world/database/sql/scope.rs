@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use super::expr::{AggregateCall, Expr, SetCall};
-use super::refuse::{BindError, Refused};
+use super::refuse::{BindError, Refused, not_modelled};
 use super::types::Type;
 
 /// The relations of one query level, and the level around it.
@@ -30,6 +30,8 @@ pub struct Relation {
     pub offset: u16,
     /// Only `qualified` names find its columns (`excluded` in ON CONFLICT, a table whose columns were merged).
     pub qualified_only: bool,
+    /// A function with one value: the relation's name alone means that value.
+    pub scalar: bool,
 }
 
 /// A column that a name can find.
@@ -58,6 +60,7 @@ impl Relation {
                 .collect(),
             offset,
             qualified_only: false,
+            scalar: false,
         }
     }
 }
@@ -106,7 +109,14 @@ impl<'a> Scope<'a> {
         if let Some((relation, depth)) = self.relation(name) {
             return Ok(relation.whole_row(depth));
         }
+        if SYSTEM_COLUMNS.contains(&name) && self.has_relations() {
+            return Err(system_column(name));
+        }
         Err(BindError::sql(b"42703", format!("column \"{name}\" does not exist")))
+    }
+
+    fn has_relations(&self) -> bool {
+        !self.relations.is_empty() || self.parent.is_some_and(Scope::has_relations)
     }
 
     /// What `qualifier.name` means.
@@ -123,6 +133,9 @@ impl<'a> Scope<'a> {
             .enumerate()
             .filter(|(_, column)| &*column.name == name);
         let Some((index, column)) = found.next() else {
+            if SYSTEM_COLUMNS.contains(&name) {
+                return Err(system_column(name));
+            }
             return Err(BindError::sql(
                 b"42703",
                 format!("column {qualifier}.{name} does not exist"),
@@ -177,6 +190,10 @@ impl<'a> Scope<'a> {
 impl Relation {
     /// The relation's visible columns as one row value.
     pub fn whole_row(&self, depth: u16) -> (Expr, Type) {
+        if let (true, [only]) = (self.scalar, self.columns.as_slice()) {
+            let index = self.offset;
+            return (Expr::Column { depth, index }, only.ty.clone());
+        }
         let visible = || self.columns.iter().enumerate().filter(|(_, column)| !column.hidden);
         let fields = visible()
             .map(|(index, _)| Expr::Column {
@@ -189,6 +206,13 @@ impl Relation {
             .collect();
         (Expr::Row(fields), Type::Record(types))
     }
+}
+
+/// Columns that every table has and the model has not.
+const SYSTEM_COLUMNS: [&str; 6] = ["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"];
+
+fn system_column(name: &str) -> BindError {
+    not_modelled(format!("the system column {name}")).into()
 }
 
 fn ambiguous(name: &str) -> BindError {

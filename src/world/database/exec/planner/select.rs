@@ -381,6 +381,8 @@ impl Planner<'_> {
                 Some("aggregate functions")
             } else if !windows.is_empty() {
                 Some("window functions")
+            } else if level.set_calls.as_ref().is_some_and(|calls| !calls.is_empty()) {
+                Some("set-returning functions in the target list")
             } else {
                 None
             };
@@ -407,6 +409,11 @@ impl Planner<'_> {
         planned.locks = locks;
         let mut planned = finish(planned, bound.items);
         planned.order = bound.order;
+        if let (Some(query), Body::Select(select)) = (query, &mut planned.body)
+            && !query.locks.is_empty()
+        {
+            self.merge_locked(select, &mut planned.order, query)?;
+        }
         Ok(planned)
     }
 
@@ -474,6 +481,13 @@ impl Planner<'_> {
                     }
                 }
                 Source::Query(query) => {
+                    if let Some(forbidden) = not_lockable(query) {
+                        result = Err(BindError::sql(
+                            b"0A000",
+                            format!("{what} is not allowed with {forbidden}"),
+                        ));
+                        return;
+                    }
                     if let Body::Select(select) = &mut query.body {
                         let unnamed = crate::world::database::sql::parse::RowLock {
                             of: Vec::new(),
@@ -550,7 +564,12 @@ impl Planner<'_> {
                 if !list.is_empty() {
                     grouped_by = true;
                     let keys = list.iter().map(|expr| self.group_key(expr, &items, scope));
-                    group = Some(keys.collect::<Result<Vec<_>, _>>()?);
+                    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+                    if keys.iter().any(|(key, _)| has_set(key)) {
+                        let refused = Refused::node("set-returning function in GROUP BY", select);
+                        return Err(refused.help("put the call into FROM").into());
+                    }
+                    group = Some(keys);
                 }
             }
             _ => return Err(Refused::node("GROUP BY", select).into()),
@@ -559,7 +578,7 @@ impl Planner<'_> {
             Some(expr) => Some(bind_condition(expr, "HAVING", scope, self)?),
             None => None,
         };
-        let order = match query.and_then(|query| query.order_by.as_ref()) {
+        let mut order = match query.and_then(|query| query.order_by.as_ref()) {
             Some(order) => self.select_order(order, &items, scope)?,
             None => Vec::new(),
         };
@@ -574,7 +593,9 @@ impl Planner<'_> {
             }
             Some(ast::Distinct::On(list)) => {
                 let keys = list.iter().map(|expr| self.group_key(expr, &items, scope));
-                Distinct::On(keys.collect::<Result<_, _>>()?)
+                let keys = keys.collect::<Result<Vec<_>, _>>()?;
+                distinct_order(&keys, &mut order)?;
+                Distinct::On(keys)
             }
         };
         Ok(Bound {
@@ -691,6 +712,55 @@ struct Bound {
     having: Option<Expr>,
     order: Vec<SortKey>,
     distinct: Distinct,
+}
+
+/// What keeps the rows of a sub-select from being locked.
+fn not_lockable(query: &Query) -> Option<&'static str> {
+    match &query.body {
+        Body::Select(select) if !matches!(select.distinct, Distinct::No) => Some("DISTINCT clause"),
+        Body::Select(select) if select.group.as_ref().is_some_and(|keys| !keys.is_empty()) => Some("GROUP BY clause"),
+        Body::Select(select) if select.having.is_some() => Some("HAVING clause"),
+        Body::Select(select) if select.group.is_some() => Some("aggregate functions"),
+        Body::Select(select) if !select.windows.is_empty() => Some("window functions"),
+        Body::Select(select) if !select.set_calls.is_empty() => Some("set-returning functions in the target list"),
+        Body::Set { .. } => Some("UNION/INTERSECT/EXCEPT"),
+        _ => None,
+    }
+}
+
+/// Whether an expression has the result of a set-returning function.
+fn has_set(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.walk(&mut |part| found |= matches!(part, Expr::SetResult(_)));
+    found
+}
+
+/// DISTINCT ON sorts by its keys: first as ORDER BY says, then by those that it does not name.
+fn distinct_order(keys: &[(Expr, Type)], order: &mut Vec<SortKey>) -> Result<(), BindError> {
+    let mismatch = || {
+        let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+        Err(BindError::sql(b"42P10", message))
+    };
+    let is_key = |key: &SortKey| keys.iter().any(|(expr, _)| *expr == key.expr);
+    let initial = order.iter().take_while(|key| is_key(key)).count();
+    if order[initial..].iter().any(is_key) {
+        return mismatch();
+    }
+    let missing: Vec<SortKey> = keys
+        .iter()
+        .filter(|(expr, _)| !order[..initial].iter().any(|key| key.expr == *expr))
+        .map(|(expr, ty)| SortKey {
+            expr: expr.clone(),
+            ty: ty.clone(),
+            descending: false,
+            nulls_first: false,
+        })
+        .collect();
+    if !missing.is_empty() && initial < order.len() {
+        return mismatch();
+    }
+    order.extend(missing);
+    Ok(())
 }
 
 fn plain_select(from: From, layout: Layout) -> Select {
