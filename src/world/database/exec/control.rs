@@ -247,7 +247,7 @@ impl Call<'_> {
             Kind::Set { local, name, value } => {
                 let value = match value {
                     SettingValue::Default => None,
-                    SettingValue::Values(values) => Some(values.join(", ")),
+                    SettingValue::Values(values) => Some(super::settings::list(name, values)),
                 };
                 self.set(id, name, value, *local)?;
             }

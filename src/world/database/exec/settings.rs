@@ -221,6 +221,26 @@ fn cannot(name: &str, why: &str) -> SqlError {
     sql_error(b"55P02", format!("parameter \"{name}\" {why}"))
 }
 
+/// The values of a SET as one text. Lists of names keep the quotes that they need.
+pub(super) fn list(name: &str, values: &[String]) -> String {
+    let names = [
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "temp_tablespaces",
+    ];
+    let quoted = |value: &String| {
+        let mut letters = value.chars();
+        let first = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        let plain = letters.next().is_some_and(first) && letters.all(|letter| first(letter) || letter.is_ascii_digit());
+        match plain || !names.contains(&name) {
+            true => value.clone(),
+            false => format!("\"{}\"", value.replace('"', "\"\"")),
+        }
+    };
+    values.iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
 /// Whether unqualified names find what is in `public`.
 ///
 /// # Errors

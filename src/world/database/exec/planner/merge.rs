@@ -124,3 +124,17 @@ fn is_simple(query: &Query) -> bool {
         && matches!(select.distinct, Distinct::No)
         && !select.output.iter().any(Expr::is_volatile)
 }
+
+/// What keeps the rows of a sub-select from being locked.
+pub(super) fn not_lockable(query: &Query) -> Option<&'static str> {
+    match &query.body {
+        Body::Select(select) if !matches!(select.distinct, Distinct::No) => Some("DISTINCT clause"),
+        Body::Select(select) if select.group.as_ref().is_some_and(|keys| !keys.is_empty()) => Some("GROUP BY clause"),
+        Body::Select(select) if select.having.is_some() => Some("HAVING clause"),
+        Body::Select(select) if select.group.is_some() => Some("aggregate functions"),
+        Body::Select(select) if !select.windows.is_empty() => Some("window functions"),
+        Body::Select(select) if !select.set_calls.is_empty() => Some("set-returning functions in the target list"),
+        Body::Set { .. } => Some("UNION/INTERSECT/EXCEPT"),
+        _ => None,
+    }
+}

@@ -175,7 +175,11 @@ impl Planner<'_> {
                 return Err(not_modelled(format!("{} in the result of this form of query", ty.plain_name())).into());
             };
             let expr = std::mem::replace(output, Expr::NULL);
-            *output = coerce(expr, ty, &Type::Text, Context::Output, self)?;
+            let context = match ty {
+                Type::Regclass => Context::Explicit,
+                _ => Context::Output,
+            };
+            *output = coerce(expr, ty, &Type::Text, context, self)?;
         }
         Ok(())
     }

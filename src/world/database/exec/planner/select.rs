@@ -19,8 +19,10 @@ use crate::world::database::store::{Strength, TableMode, WaitPolicy};
 
 use super::from::Build;
 use super::items::{
-    by_name, by_position, check_grouped, for_each_leaf, known_select, lock_name, order_keys, sort_key, wildcard,
+    by_name, by_position, check_grouped, distinct_order, for_each_leaf, has_set, known_select, lock_name, order_keys,
+    sort_key, wildcard,
 };
+use super::merge::not_lockable;
 use super::{Level, PendingCte, Planner};
 
 /// One item of a select list, bound.
@@ -712,55 +714,6 @@ struct Bound {
     having: Option<Expr>,
     order: Vec<SortKey>,
     distinct: Distinct,
-}
-
-/// What keeps the rows of a sub-select from being locked.
-fn not_lockable(query: &Query) -> Option<&'static str> {
-    match &query.body {
-        Body::Select(select) if !matches!(select.distinct, Distinct::No) => Some("DISTINCT clause"),
-        Body::Select(select) if select.group.as_ref().is_some_and(|keys| !keys.is_empty()) => Some("GROUP BY clause"),
-        Body::Select(select) if select.having.is_some() => Some("HAVING clause"),
-        Body::Select(select) if select.group.is_some() => Some("aggregate functions"),
-        Body::Select(select) if !select.windows.is_empty() => Some("window functions"),
-        Body::Select(select) if !select.set_calls.is_empty() => Some("set-returning functions in the target list"),
-        Body::Set { .. } => Some("UNION/INTERSECT/EXCEPT"),
-        _ => None,
-    }
-}
-
-/// Whether an expression has the result of a set-returning function.
-fn has_set(expr: &Expr) -> bool {
-    let mut found = false;
-    expr.walk(&mut |part| found |= matches!(part, Expr::SetResult(_)));
-    found
-}
-
-/// DISTINCT ON sorts by its keys: first as ORDER BY says, then by those that it does not name.
-fn distinct_order(keys: &[(Expr, Type)], order: &mut Vec<SortKey>) -> Result<(), BindError> {
-    let mismatch = || {
-        let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
-        Err(BindError::sql(b"42P10", message))
-    };
-    let is_key = |key: &SortKey| keys.iter().any(|(expr, _)| *expr == key.expr);
-    let initial = order.iter().take_while(|key| is_key(key)).count();
-    if order[initial..].iter().any(is_key) {
-        return mismatch();
-    }
-    let missing: Vec<SortKey> = keys
-        .iter()
-        .filter(|(expr, _)| !order[..initial].iter().any(|key| key.expr == *expr))
-        .map(|(expr, ty)| SortKey {
-            expr: expr.clone(),
-            ty: ty.clone(),
-            descending: false,
-            nulls_first: false,
-        })
-        .collect();
-    if !missing.is_empty() && initial < order.len() {
-        return mismatch();
-    }
-    order.extend(missing);
-    Ok(())
 }
 
 fn plain_select(from: From, layout: Layout) -> Select {

@@ -259,6 +259,10 @@ impl<'p> Exec<'p> {
                 let versions = self.versions(table.id, access, reading, cells)?;
                 for version in versions {
                     let row = self.store.row(table.id, version);
+                    if row.len() < table.columns.len() {
+                        let construct = format!("{} as it was before ALTER TABLE added a column", table.name);
+                        return Err(Stop::Error(not_modelled(construct)));
+                    }
                     cells[leaf.slot] = Cell {
                         row: Some(Row::clone(row)),
                         version: Some(version),

@@ -7,7 +7,7 @@ FROM (
            CASE WHEN prorettype::regtype::text LIKE ANY ('{internal,trigger,event_trigger,%handler}')
                      OR proargtypes::regtype[]::text[] && '{internal,cstring}' THEN NULL
                 ELSE '(' || coalesce((
-                        SELECT string_agg(CASE WHEN t.typelem <> 0 AND t.typcategory = 'A' THEN e.typname || '[]' ELSE t.typname END
+                        SELECT string_agg(CASE WHEN t.typelem <> 0 AND left(t.typname, 1) = '_' THEN e.typname || '[]' ELSE t.typname END
                                           || CASE WHEN provariadic <> 0 AND o = pronargs THEN '*'
                                                   WHEN o > pronargs - pronargdefaults THEN '?' ELSE '' END, ',' ORDER BY o)
                         FROM unnest(proargtypes) WITH ORDINALITY a(ty, o) JOIN pg_type t ON t.oid = a.ty
@@ -17,8 +17,8 @@ GROUP BY proname ORDER BY proname COLLATE "C";
 \o operators.txt
 SELECT oprname || ' ' || string_agg('(' || CASE WHEN oprleft = 0 THEN '' ELSE coalesce(le.typname || '[]', l.typname) || ',' END
                                     || coalesce(re.typname || '[]', r.typname) || ')', ' ' ORDER BY l.typname, r.typname)
-FROM pg_operator o LEFT JOIN pg_type l ON l.oid = oprleft LEFT JOIN pg_type le ON le.oid = l.typelem AND l.typcategory = 'A'
-     JOIN pg_type r ON r.oid = oprright LEFT JOIN pg_type re ON re.oid = r.typelem AND r.typcategory = 'A'
+FROM pg_operator o LEFT JOIN pg_type l ON l.oid = oprleft LEFT JOIN pg_type le ON le.oid = l.typelem AND left(l.typname, 1) = '_'
+     JOIN pg_type r ON r.oid = oprright LEFT JOIN pg_type re ON re.oid = r.typelem AND left(r.typname, 1) = '_'
 GROUP BY oprname ORDER BY oprname COLLATE "C";
 \o relations.txt
 SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v') ORDER BY relname COLLATE "C";
