@@ -136,8 +136,8 @@ impl Run<'_> {
             match event {
                 DbEvent::Notice { session, text, .. } => self.taken.events.push(Event::Notice { pid: session, text }),
                 DbEvent::Blocked { session, by } => self.taken.events.push(Event::Blocked { pid: session, by }),
-                DbEvent::Woken { .. } => {}
                 DbEvent::Stopped { session, after } => self.stopped(session, after),
+                DbEvent::Woken { .. } | DbEvent::Styled { .. } => {}
                 DbEvent::Done { session, result } => {
                     let reply = match result {
                         Ok(mut results) => Ok(results.pop().unwrap_or_default()),

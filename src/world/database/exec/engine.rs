@@ -40,14 +40,17 @@ impl From<Stop> for Halt {
         match stop {
             Stop::Wait => Halt::Wait,
             Stop::Between => Halt::Between,
-            Stop::Error(error) => Halt::Error(error),
+            Stop::Error(error) => error.into(),
         }
     }
 }
 
 impl From<SqlError> for Halt {
     fn from(error: SqlError) -> Self {
-        Halt::Error(error)
+        match Refused::of_error(&error) {
+            Some(refused) => Halt::Refused(refused),
+            None => Halt::Error(error),
+        }
     }
 }
 
@@ -55,7 +58,7 @@ impl From<BindError> for Halt {
     fn from(error: BindError) -> Self {
         match error {
             BindError::Refused(refused) => Halt::Refused(refused),
-            BindError::Sql(error) => Halt::Error(error),
+            BindError::Sql(error) => error.into(),
         }
     }
 }
@@ -71,6 +74,8 @@ pub(super) struct Engine {
     pub(super) drawn: u64,
     /// A session asked for its number (`pg_backend_pid`).
     pub(super) told_its_number: bool,
+    /// Deadlocks are looked for when that is asked for, not in the moment in which they arise.
+    pub(super) patient: bool,
 }
 
 /// One call from outside.
@@ -117,6 +122,13 @@ impl Call<'_> {
 
     /// Lets everybody go on who can, until all are done or blocked; deadlocks end here.
     pub(super) fn settle(&mut self) {
+        let patient = self.engine.patient;
+        self.settle_with(!patient);
+    }
+
+    /// The same; deadlocks end only where they are looked for.
+    pub(super) fn settle_with(&mut self, mut checks: bool) {
+        let again = !self.engine.patient;
         loop {
             match self.engine.store.wakeable() {
                 Wakeups::InTurn(sessions) => {
@@ -128,7 +140,9 @@ impl Call<'_> {
                     let winner = self.branch.choose(sessions.len());
                     self.wake(sessions[winner.min(sessions.len() - 1)]);
                 }
+                Wakeups::Nobody if !checks => break,
                 Wakeups::Nobody => {
+                    checks = again;
                     if let Some(members) = self.engine.store.deadlock() {
                         let victim = match members.len() {
                             0 => break,
@@ -209,12 +223,8 @@ impl Call<'_> {
         running.stopped = false;
         self.branch.begin(id);
         loop {
-            let message = match self
-                .engine
-                .catalog
-                .plans
-                .get(&running.text, || Message::parse(&running.text))
-            {
+            let catalog = Arc::clone(self.catalog(id));
+            let message = match catalog.plans.get(&running.text, || Message::parse(&running.text)) {
                 Ok(message) => message,
                 Err(refused) => return self.refuse(id, refused),
             };
@@ -226,6 +236,15 @@ impl Call<'_> {
             };
             match self.step(id, &mut running, &message, planned) {
                 Ok(rows) => {
+                    let settings = &self.session(id).settings;
+                    if !rows.columns.is_empty() && *settings != Settings::default() {
+                        let settings = settings.clone();
+                        self.events.push(DbEvent::Styled {
+                            session: id,
+                            result: running.results.len(),
+                            settings,
+                        });
+                    }
                     running.results.push(rows);
                     self.next_statement(id, &mut running);
                 }
@@ -238,7 +257,7 @@ impl Call<'_> {
                 }
                 Err(Halt::Refused(refused)) => {
                     self.failed(id);
-                    return self.refuse(id, refused);
+                    return self.refuse(id, planned.located(refused));
                 }
             }
         }
@@ -330,13 +349,10 @@ impl Call<'_> {
         let result = self.engine.store.commit(id);
         if result.is_err() || failed {
             self.undo_ddl(id);
-        } else if let Some(before) = &self.session(id).undo {
-            let before = Arc::clone(before);
-            // What DDL dropped goes for good now.
-            super::ddl::drop_new(&mut self.engine.store, &self.engine.catalog, &before);
+        } else {
+            self.publish_ddl(id);
         }
         let session = self.session_mut(id);
-        session.undo = None;
         session.end_transaction(result.is_ok() && !failed);
         result
     }
@@ -352,7 +368,10 @@ impl Call<'_> {
         self.session_mut(id).sleep = None;
         if self.session(id).block == Block::Explicit {
             self.engine.store.fail(id);
-            self.undo_ddl(id);
+            // With a savepoint, ROLLBACK TO decides what is left.
+            if self.session(id).marks.is_empty() {
+                self.undo_ddl(id);
+            }
         } else {
             self.engine.store.fail(id);
             self.rollback(id);
@@ -370,15 +389,6 @@ impl Call<'_> {
         self.done(id, Err(Failure { results, error }));
     }
 
-    /// The catalog goes back to what it was before the transaction. Departure from Postgres: savepoints do not bound this.
-    fn undo_ddl(&mut self, id: SessionId) {
-        let Some(before) = self.session_mut(id).undo.take() else {
-            return;
-        };
-        super::ddl::drop_new(&mut self.engine.store, &before, &self.engine.catalog);
-        self.engine.catalog = before;
-    }
-
     fn refuse(&mut self, id: SessionId, refused: Refused) {
         self.events.push(DbEvent::Refused {
             session: id,
@@ -391,6 +401,9 @@ impl Call<'_> {
     }
 
     pub(super) fn notice(&mut self, id: SessionId, severity: Severity, text: impl Into<Arc<str>>) {
+        if !self.session(id).hears(severity) {
+            return;
+        }
         self.events.push(DbEvent::Notice {
             session: id,
             severity,
@@ -420,6 +433,7 @@ impl Call<'_> {
     ) -> Result<Rows, Halt> {
         let state = self.engine.store.tx_state(id);
         let kind = &planned.statement.kind;
+        self.refuse_hidden(id, planned)?;
         if state == TxState::Failed
             && !matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_))
         {
@@ -431,9 +445,12 @@ impl Call<'_> {
             return result.map(|()| Rows::default());
         }
         self.open(id);
+        if takes_snapshot(kind) {
+            self.session_mut(id).queried = true;
+        }
         match kind {
             Kind::Sql(statement) if super::ddl::is_query(statement) => {
-                let plan = planned.plan(&self.engine.catalog)?;
+                let plan = self.plan(id, planned)?;
                 let params = std::mem::take(&mut running.params);
                 let result = self.run(id, running, &plan, &params);
                 running.params = params;
@@ -442,6 +459,48 @@ impl Call<'_> {
             Kind::Sql(statement) => self.utility(id, running, planned, statement),
             _ => self.session_statement(id, running, planned, several),
         }
+    }
+
+    /// Names without a schema find nothing of `public` when search_path leaves it out: that is refused where it matters.
+    fn refuse_hidden(&self, id: SessionId, planned: &Planned) -> Result<(), Halt> {
+        if self.session(id).finds_public() {
+            return Ok(());
+        }
+        let refused = |what: &str| {
+            let construct = format!("{what} while search_path is without public");
+            Err(Halt::Refused(
+                planned.refuse(&construct).help("write public. before it"),
+            ))
+        };
+        match &planned.statement.kind {
+            Kind::Sql(statement) => {
+                let mut bare = None;
+                let _ = sqlparser::ast::visit_relations(&**statement, |name| {
+                    if name.0.len() == 1 {
+                        bare = Some(name.to_string());
+                    }
+                    std::ops::ControlFlow::<()>::Continue(())
+                });
+                if let Some(name) = bare {
+                    return refused(&format!("the name {name}"));
+                }
+                match planned.statement.text.to_ascii_lowercase().contains("current_schema") {
+                    true => refused("current_schema"),
+                    false => Ok(()),
+                }
+            }
+            Kind::Lock(_) | Kind::Prepare { .. } | Kind::Execute { .. } => refused("this statement"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The plan of a statement. One that can't be made depends on what others commit.
+    fn plan(&mut self, id: SessionId, planned: &Planned) -> Result<Arc<Plan>, BindError> {
+        let plan = planned.plan(self.catalog(id));
+        if plan.is_err() {
+            self.engine.store.note_catalog_read();
+        }
+        plan
     }
 
     /// Makes sure that there is a transaction.
@@ -509,7 +568,7 @@ impl Call<'_> {
             return Err(run::internal("no snapshot").into());
         };
         let level = self.engine.store.level(id).unwrap_or(Level::ReadCommitted);
-        let catalog = Arc::clone(&self.engine.catalog);
+        let catalog = Arc::clone(self.catalog(id));
         let engine = &mut *self.engine;
         let session = Arc::make_mut(engine.sessions.entry(id).or_default());
         let mut serving = Serving {
@@ -560,6 +619,14 @@ pub(super) fn given_params(params: &[Value], plan: &Plan, settings: &Settings) -
         typed.push(coerce_param(value, ty, settings)?);
     }
     Ok(typed)
+}
+
+/// Whether a statement takes the first snapshot of its transaction, after which SET TRANSACTION comes too late.
+fn takes_snapshot(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Sql(_) | Kind::Prepare { .. } | Kind::Execute { .. } | Kind::Do { .. } | Kind::Maintenance
+    )
 }
 
 /// A read-only transaction must not do this.

@@ -7,6 +7,7 @@ use crate::machine::{self, Branch, Pid, Renaming, Rows, Sql, SqlError, Usual};
 use crate::value::Value;
 use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::BindError;
+use crate::world::database::sql::settings::Settings;
 use crate::world::database::store::{Access, Release};
 
 use super::engine::{Call, Engine};
@@ -69,6 +70,15 @@ pub enum DbEvent {
         /// Whose.
         session: SessionId,
     },
+    /// A result of the message under way is printed under these settings, which are not the defaults.
+    Styled {
+        /// Whose.
+        session: SessionId,
+        /// Its place among the results.
+        result: usize,
+        /// The settings.
+        settings: Settings,
+    },
     /// The session's message is finished: a result for each of its statements, or how far it came.
     Done {
         /// Whose.
@@ -116,7 +126,16 @@ pub enum QueryError {
     Refused(#[from] Refused),
     /// The server would answer with an error.
     #[error(transparent)]
-    Sql(#[from] SqlError),
+    Sql(SqlError),
+}
+
+impl From<SqlError> for QueryError {
+    fn from(error: SqlError) -> QueryError {
+        match crate::world::database::sql::refuse::Refused::of_error(&error) {
+            Some(refused) => QueryError::Refused(refused.into()),
+            None => QueryError::Sql(error),
+        }
+    }
 }
 
 impl From<crate::world::database::sql::refuse::Refused> for Refused {
@@ -276,6 +295,26 @@ impl Database {
     /// Time has come to `now`: sleeps and lock timeouts end.
     pub fn advance(&mut self, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
         self.call(now, branch, |call| call.pass_time())
+    }
+
+    /// From here on a deadlock lasts until [`Database::check_deadlocks`] looks for one, as it does on the server until a timer fires.
+    pub fn be_patient(&mut self) {
+        self.engine.patient = true;
+    }
+
+    /// Looks for a deadlock and ends it: by its victim, or by letting somebody go before his turn. Without events there was none.
+    pub fn check_deadlocks(&mut self, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        let mut call = Call {
+            engine: &mut self.engine,
+            now,
+            branch,
+            events: Vec::new(),
+            pacer: Pacer::default(),
+        };
+        call.settle_with(true);
+        let events = call.events;
+        self.touched.0 = self.engine.store.take_footprint();
+        events
     }
 
     fn call(&mut self, now: i64, branch: &mut dyn Branch, act: impl FnOnce(&mut Call<'_>)) -> Vec<DbEvent> {

@@ -87,11 +87,16 @@ impl Planned {
     /// A refusal without a place gets the statement's.
     pub(crate) fn placed(&self, error: BindError) -> BindError {
         match error {
-            BindError::Refused(mut refused) if refused.line == 0 => {
-                (refused.line, refused.column) = self.statement.place;
-                BindError::Refused(refused)
-            }
+            BindError::Refused(refused) => BindError::Refused(self.located(refused)),
             other => other,
         }
+    }
+
+    /// The refusal, with the statement's place if it had none.
+    pub(crate) fn located(&self, mut refused: Refused) -> Refused {
+        if refused.line == 0 {
+            (refused.line, refused.column) = self.statement.place;
+        }
+        refused
     }
 }

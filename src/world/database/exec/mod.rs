@@ -5,6 +5,7 @@
 
 mod block;
 mod catalog;
+mod changes;
 mod control;
 mod ddl;
 mod engine;
@@ -21,6 +22,7 @@ mod run;
 mod script;
 mod services;
 mod session;
+mod settings;
 
 #[cfg(test)]
 mod tests;

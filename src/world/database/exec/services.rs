@@ -26,6 +26,9 @@ pub(super) struct Serving<'a> {
 
 impl Services for Serving<'_> {
     fn notice(&mut self, severity: Severity, text: String) {
+        if !self.session.hears(severity) {
+            return;
+        }
         self.events.push(DbEvent::Notice {
             session: self.id,
             severity,
@@ -58,7 +61,7 @@ impl Services for Serving<'_> {
         &self.session.settings
     }
 
-    fn setting(&self, name: &str) -> Option<String> {
+    fn setting(&self, name: &str) -> Result<Option<String>, SqlError> {
         self.session.show(&name.to_ascii_lowercase())
     }
 
@@ -94,8 +97,6 @@ impl Services for Serving<'_> {
         *self.drawn += 1;
         *self.drawn
     }
-
-    fn notify(&mut self, _channel: String, _payload: String) {}
 
     fn backend_pid(&mut self, session: SessionId) -> i64 {
         *self.told_its_number = true;

@@ -30,6 +30,8 @@ pub struct Relation {
     pub offset: u16,
     /// Only `qualified` names find its columns (`excluded` in ON CONFLICT, a table whose columns were merged).
     pub qualified_only: bool,
+    /// A function with one value: the relation's name alone means that value.
+    pub scalar: bool,
 }
 
 /// A column that a name can find.
@@ -58,6 +60,7 @@ impl Relation {
                 .collect(),
             offset,
             qualified_only: false,
+            scalar: false,
         }
     }
 }
@@ -111,6 +114,10 @@ impl<'a> Scope<'a> {
             return Err(no_system_column(name));
         }
         Err(BindError::sql(b"42703", format!("column \"{name}\" does not exist")))
+    }
+
+    fn has_relations(&self) -> bool {
+        !self.relations.is_empty() || self.parent.is_some_and(Scope::has_relations)
     }
 
     /// What `qualifier.name` means.
@@ -184,6 +191,10 @@ impl<'a> Scope<'a> {
 impl Relation {
     /// The relation's visible columns as one row value.
     pub fn whole_row(&self, depth: u16) -> (Expr, Type) {
+        if let (true, [only]) = (self.scalar, self.columns.as_slice()) {
+            let index = self.offset;
+            return (Expr::Column { depth, index }, only.ty.clone());
+        }
         let visible = || self.columns.iter().enumerate().filter(|(_, column)| !column.hidden);
         let fields = visible()
             .map(|(index, _)| Expr::Column {

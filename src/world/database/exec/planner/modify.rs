@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
-use crate::world::database::exec::catalog::{Index, Source, Table, no_relation};
+use crate::world::database::exec::catalog::{Index, Source, Table};
 use crate::world::database::exec::plan::Source as Rows;
 use crate::world::database::exec::plan::{
     Access, Body, Columns, Conflict, ConflictUpdate, Delete, From, Insert, InsertSource, JoinKind, Layout, Leaf, Merge,
@@ -36,15 +36,15 @@ impl Planner<'_> {
         }
     }
 
-    fn modified(&mut self, name: &ast::ObjectName) -> Result<Arc<Table>, BindError> {
-        let mut parts = names(name)?;
+    fn modified(&mut self, written: &ast::ObjectName) -> Result<Arc<Table>, BindError> {
+        let mut parts = names(written)?;
         let name = parts.pop().unwrap_or_default();
         if parts.first().is_some_and(|schema| schema != "public") {
-            return Err(no_relation(&format!("{}.{name}", parts.join("."))).into());
+            return Err(Refused::node("relation of another schema", written).into());
         }
         match self.catalog.tables.get(name.as_str()) {
             Some(table) => Ok(Arc::clone(table)),
-            None => Err(no_relation(&name).into()),
+            None => Err(self.no_table(&name, written, "a write")),
         }
     }
 
@@ -53,6 +53,7 @@ impl Planner<'_> {
             return Err(BindError::sql(b"42601", "syntax error in INSERT"));
         };
         if insert.or.is_some()
+            || !insert.into
             || insert.ignore
             || insert.overwrite
             || insert.replace_into
@@ -327,7 +328,10 @@ impl Planner<'_> {
         let target = self.target(&table)?;
         let sources = match &update.from {
             None => &[][..],
-            Some(ast::UpdateTableFromKind::BeforeSet(list) | ast::UpdateTableFromKind::AfterSet(list)) => list,
+            Some(ast::UpdateTableFromKind::AfterSet(list)) => list,
+            Some(ast::UpdateTableFromKind::BeforeSet(_)) => {
+                return Err(Refused::node("UPDATE ... FROM before SET", update).into());
+            }
         };
         from = self.list(sources, &mut build, from)?;
         let condition = match &update.selection {
@@ -352,7 +356,9 @@ impl Planner<'_> {
     }
 
     fn delete(&mut self, delete: &ast::Delete, outer: &Scope<'_>) -> Result<Query, BindError> {
-        let (ast::FromTable::WithFromKeyword(tables) | ast::FromTable::WithoutKeyword(tables)) = &delete.from;
+        let ast::FromTable::WithFromKeyword(tables) = &delete.from else {
+            return Err(Refused::node("DELETE without FROM", delete).into());
+        };
         let [only] = tables.as_slice() else {
             return Err(Refused::node("DELETE", delete).into());
         };

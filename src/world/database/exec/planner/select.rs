@@ -21,8 +21,10 @@ use crate::world::database::store::{Strength, TableMode, WaitPolicy};
 
 use super::from::Build;
 use super::items::{
-    by_name, by_position, check_grouped, for_each_leaf, known_select, lock_name, order_keys, sort_key, wildcard,
+    by_name, by_position, check_grouped, distinct_order, for_each_leaf, has_set, known_select, lock_name, order_keys,
+    sort_key, wildcard,
 };
+use super::merge::not_lockable;
 use super::{Level, PendingCte, Planner};
 
 /// One item of a select list, bound.
@@ -409,6 +411,8 @@ impl Planner<'_> {
                 Some("aggregate functions")
             } else if !windows.is_empty() {
                 Some("window functions")
+            } else if level.set_calls.as_ref().is_some_and(|calls| !calls.is_empty()) {
+                Some("set-returning functions in the target list")
             } else {
                 None
             };
@@ -435,6 +439,11 @@ impl Planner<'_> {
         planned.locks = locks;
         let mut planned = finish(planned, bound.items);
         planned.order = bound.order;
+        if let (Some(query), Body::Select(select)) = (query, &mut planned.body)
+            && !query.locks.is_empty()
+        {
+            self.merge_locked(select, &mut planned.order, query)?;
+        }
         Ok(planned)
     }
 
@@ -502,6 +511,13 @@ impl Planner<'_> {
                     }
                 }
                 Source::Query(query) => {
+                    if let Some(forbidden) = not_lockable(query) {
+                        result = Err(BindError::sql(
+                            b"0A000",
+                            format!("{what} is not allowed with {forbidden}"),
+                        ));
+                        return;
+                    }
                     if let Body::Select(select) = &mut query.body {
                         let unnamed = crate::world::database::sql::parse::RowLock {
                             of: Vec::new(),
@@ -581,7 +597,12 @@ impl Planner<'_> {
                 if !list.is_empty() {
                     grouped_by = true;
                     let keys = list.iter().map(|expr| self.group_key(expr, &items, scope));
-                    group = Some(keys.collect::<Result<Vec<_>, _>>()?);
+                    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+                    if keys.iter().any(|(key, _)| has_set(key)) {
+                        let refused = Refused::node("set-returning function in GROUP BY", select);
+                        return Err(refused.help("put the call into FROM").into());
+                    }
+                    group = Some(keys);
                 }
             }
             _ => return Err(Refused::node("GROUP BY", select).into()),
@@ -590,7 +611,7 @@ impl Planner<'_> {
             Some(expr) => Some(bind_condition(expr, "HAVING", scope, self)?),
             None => None,
         };
-        let order = match query.and_then(|query| query.order_by.as_ref()) {
+        let mut order = match query.and_then(|query| query.order_by.as_ref()) {
             Some(order) => self.select_order(order, &items, scope)?,
             None => Vec::new(),
         };
@@ -605,7 +626,9 @@ impl Planner<'_> {
             }
             Some(ast::Distinct::On(list)) => {
                 let keys = list.iter().map(|expr| self.group_key(expr, &items, scope));
-                Distinct::On(keys.collect::<Result<_, _>>()?)
+                let keys = keys.collect::<Result<Vec<_>, _>>()?;
+                distinct_order(&keys, &mut order)?;
+                Distinct::On(keys)
             }
         };
         Ok(Bound {

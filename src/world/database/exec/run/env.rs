@@ -76,7 +76,7 @@ impl<'p> Exec<'p> {
     }
 
     fn forbid_read_only(&self, what: &str) -> Result<(), Stop> {
-        match self.services.setting("transaction_read_only").as_deref() {
+        match self.services.setting("transaction_read_only")?.as_deref() {
             Some("on") => Err(read_only(what).into()),
             _ => Ok(()),
         }
@@ -105,7 +105,7 @@ impl<'p> Exec<'p> {
 
     fn call(&mut self, call: Volatile, args: Vec<Value>) -> Result<Value, Stop> {
         let session = self.session;
-        if args.iter().any(Value::is_null) && !matches!(call, Volatile::SetConfig | Volatile::Notify) {
+        if args.iter().any(Value::is_null) && call != Volatile::SetConfig {
             return Ok(Value::Null);
         }
         match call {
@@ -211,27 +211,16 @@ impl<'p> Exec<'p> {
                 self.pacer.note(self.branch, session, Access::Clock);
                 self.op(|_, services| Ok(Value::Timestamp(services.now())))
             }
-            Volatile::Notify => {
-                let text = |value: Option<&Value>| match value {
-                    Some(Value::Text(text)) => text.to_string(),
-                    _ => String::new(),
-                };
-                let (channel, payload) = (text(args.first()), text(args.get(1)));
-                self.op(|_, services| {
-                    services.notify(channel, payload);
-                    Ok(Value::text(""))
-                })
-            }
             Volatile::RandomUuid => self.op(|_, services| Ok(Value::Uuid(random_uuid(services.draw())))),
             Volatile::SerialSequence => {
                 let (Value::Text(table), Value::Text(column)) = (&args[0], &args[1]) else {
                     return Ok(Value::Null);
                 };
+                let table = table.strip_prefix("public.").unwrap_or(table);
+                self.catalog.table(table)?.require_column(column)?;
                 let owned = self.catalog.sequences.values().find(|sequence| {
-                    sequence
-                        .owner
-                        .as_ref()
-                        .is_some_and(|(owner, of)| owner == table && of == column)
+                    let owner = sequence.owner.as_ref();
+                    owner.is_some_and(|(owner, of)| **owner == *table && of == column)
                 });
                 Ok(owned.map_or(Value::Null, |sequence| Value::text(format!("public.{}", sequence.name))))
             }
@@ -249,11 +238,6 @@ impl<'p> Exec<'p> {
                 }
                 other => Ok(other.clone()),
             },
-            Volatile::BlockingPids => Ok(Value::Array(Arc::new([]))),
-            Volatile::CancelBackend | Volatile::TerminateBackend => Err(Stop::Error(sql_error(
-                b"0A000",
-                "the model does not cancel or terminate backends by SQL",
-            ))),
         }
     }
 
@@ -296,7 +280,7 @@ impl<'p> Exec<'p> {
         let Value::Text(name) = &args[0] else {
             return Ok(Value::Null);
         };
-        match (self.services.setting(name), args.get(1)) {
+        match (self.services.setting(name)?, args.get(1)) {
             (Some(value), _) => Ok(Value::text(value)),
             (None, Some(Value::Bool(true))) => Ok(Value::Null),
             (None, _) => {

@@ -50,7 +50,7 @@ pub(crate) trait Services {
     /// The settings that expressions depend on.
     fn settings(&self) -> &Settings;
     /// Reads a setting.
-    fn setting(&self, name: &str) -> Option<String>;
+    fn setting(&self, name: &str) -> Result<Option<String>, SqlError>;
     /// Changes a setting.
     fn set(&mut self, name: &str, value: String, local: bool) -> Result<(), SqlError>;
     /// Waits until a moment of virtual time.
@@ -63,8 +63,6 @@ pub(crate) trait Services {
     fn sleeping_until(&self) -> Option<i64>;
     /// A fresh number for what the world draws (`gen_random_uuid`).
     fn draw(&mut self) -> u64;
-    /// Sends a notification when the transaction commits.
-    fn notify(&mut self, channel: String, payload: String);
     /// A number for a backend process.
     fn backend_pid(&mut self, session: SessionId) -> i64;
 }
