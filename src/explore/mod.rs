@@ -52,11 +52,21 @@ pub fn explore(system: &System, options: &Options) -> Finding {
         return Finding::without_run(Driver::Explore, system.spec(), Verdict::Error, reason);
     }
     let parts = Parts::default();
+    let noting = system.noting();
+    let (system, notes) = match &noting {
+        Some((system, notes)) => (system, Some(notes)),
+        None => (system, None),
+    };
     let alike = if options.symmetry { Alike::of(system) } else { None };
-    let search = Search::run(system, &parts, alike.as_ref(), options, started);
+    let search = Search::run(system, &parts, alike.as_ref(), notes, options, started);
     if search.is_foreign {
         let reason = "the checkpoint's steps do not lead to its states: it is of another system";
         return Finding::without_run(Driver::Explore, system.spec(), Verdict::Error, reason);
     }
-    refine::conclude(search, options, started)
+    let mut finding = refine::conclude(search, options, started);
+    // Of a search that was stopped nobody knows what it would have passed.
+    if let (Some(vacuity), Some(notes), Evidence::Exhausted) = (&system.spec().vacuity, notes, &finding.evidence) {
+        finding.warnings = vacuity.warnings(notes);
+    }
+    finding
 }

@@ -16,7 +16,7 @@ use super::symmetry::Alike;
 use super::verdict::Limit;
 use super::visited::Visited;
 use super::worker::{Share, Worker};
-use crate::machine::Renaming;
+use crate::machine::{Notes, Renaming};
 use crate::system::{Outcome, Step, System};
 
 /// States that are expanded together, at most. A constant: results must not depend on it being chosen.
@@ -59,6 +59,8 @@ pub(super) struct Search<'a> {
     pub(super) split: Option<u64>,
     /// The checkpoint to go on from is not of this system.
     pub(super) is_foreign: bool,
+    /// Where the machines note what they pass.
+    pub(super) notes: Option<Arc<Notes>>,
 }
 
 /// Final states that show the same.
@@ -78,6 +80,7 @@ impl<'a> Search<'a> {
         system: &'a System,
         parts: &'a Parts,
         alike: Option<&'a Alike>,
+        notes: Option<&Arc<Notes>>,
         options: &Options,
         started: Instant,
     ) -> Self {
@@ -88,6 +91,7 @@ impl<'a> Search<'a> {
         };
         loop {
             let mut search = Search::new(system, parts, alike, looked_at);
+            search.notes = notes.cloned();
             search.explore(resume.take(), options, started);
             if search.is_foreign {
                 return search;
@@ -123,6 +127,7 @@ impl<'a> Search<'a> {
             failed: false,
             split: None,
             is_foreign: false,
+            notes: None,
         }
     }
 

@@ -130,6 +130,7 @@ fn system(sessions: &[Vec<String>], faults: FaultBudget) -> System {
             label: "a".into(),
             query: "select id, n, u from a".into(),
         }],
+        vacuity: None,
         identity: format!("{sessions:?} {faults:?}").into(),
     })
 }

@@ -214,6 +214,8 @@ impl Tally {
             bounds: Bounds::of(spec),
             stats,
             reason,
+            warnings: Vec::new(),
         }
+        .settled()
     }
 }
