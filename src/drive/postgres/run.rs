@@ -234,6 +234,8 @@ impl Tally {
             bounds: Bounds::of(spec),
             stats,
             reason,
+            warnings: Vec::new(),
         }
+        .settled()
     }
 }

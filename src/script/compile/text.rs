@@ -10,9 +10,10 @@ use crate::script::ast::{Code, Name, Param, Piece, PieceKind};
 use crate::script::bound::Typed;
 use crate::script::code::{Control, Op};
 use crate::script::error::Problem;
-use crate::script::expr::{Expr, Operand, SqlExpr};
+use crate::script::expr::{Expr, Mistake, Operand, SqlExpr};
 use crate::script::words::{FUNCTIONS, Function};
 use crate::value::Value;
+use crate::world::database::sql::func::function_names;
 use crate::world::database::sql::parse::parse_expr;
 use crate::world::database::sql::types::Type;
 
@@ -54,6 +55,8 @@ impl Compiler<'_> {
             text: text.clone(),
             span: sql.span.clone(),
             origins,
+            caught: self.caught.clone(),
+            is_cast: !casts.is_empty(),
         });
         if let Some(name) = bind {
             let columns = output_columns(&text);
@@ -191,14 +194,21 @@ impl Compiler<'_> {
                 return Expr::Const(Typed::NULL);
             }
         };
+        let known = self.problems.len();
         self.strangers(&tree, code);
         self.texts_in_order(&tree, &operands, code);
-        Expr::Sql(Arc::new(SqlExpr {
+        let expr = SqlExpr {
             text,
             tree,
             operands,
             bound: Mutex::new(Vec::new()),
-        }))
+        };
+        if self.problems.len() == known
+            && let Some(mistake) = expr.mistake()
+        {
+            self.mistaken(mistake, code);
+        }
+        Expr::Sql(Arc::new(expr))
     }
 
     /// A bare name (`x`, `x.column`, `x.column[]`) that a step or a parameter gives, and how many pieces it takes.
@@ -334,6 +344,24 @@ impl Compiler<'_> {
     }
 
     /// Replaces calls of the script's own functions by the name of a value that is asked for before.
+    /// An expression that can't be evaluated, whatever its values.
+    fn mistaken(&mut self, mistake: Mistake, code: &Code) {
+        let piece = mistake.word.as_deref().and_then(|word| {
+            let is_it = |piece: &&Piece| matches!(&piece.kind, PieceKind::Word(own) if own.eq_ignore_ascii_case(word));
+            code.pieces.iter().find(is_it)
+        });
+        let span = piece.map_or(code.span.clone(), |piece| piece.span.clone());
+        let mut problem = Problem::new(mistake.message, span);
+        if let Some(help) = mistake.help {
+            problem = problem.help(help);
+        } else if let Some(word) = &mistake.word {
+            let own = FUNCTIONS.iter().map(|function| function.name);
+            problem = problem.nearest(word, function_names().chain(own));
+        }
+        self.problems.push(problem);
+    }
+
+    /// Replaces calls of the script's own functions by the name of a value that a step before asks the world for.
     fn functions(&mut self, pieces: &[Piece]) -> Vec<Piece> {
         let mut all: Vec<Piece> = Vec::new();
         let mut place = 0;
