@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::bound::{Bound, Typed, to_json};
-use super::code::{Body, Control, Op, Pc, Shared, bit};
+use super::code::{Body, Cast, Control, Op, Pc, Shared, bit};
 use super::expr::{Expr, Operand};
 use super::raised::Raised;
 use crate::machine::http::Fields;
@@ -635,9 +635,9 @@ impl Interpreter {
         let typed: Result<Vec<Typed>, SqlError> = params.iter().map(|operand| operand.read(&self.values)).collect();
         let typed = typed?;
         let mut text = text.clone();
-        for (behind, number) in casts.iter().rev() {
-            if let Some(Typed { ty, .. }) = typed.get(*number)
-                && *ty != Type::Unknown
+        for Cast { behind, param, always } in casts.iter().rev() {
+            if let Some(Typed { ty, .. }) = typed.get(*param)
+                && (*always && *ty != Type::Unknown || is_time(ty))
             {
                 text = format!("{}::{}{}", &text[..*behind], ty.plain_name(), &text[*behind..]).into();
             }
@@ -724,9 +724,20 @@ impl Machine for Interpreter {
     }
 }
 
+/// Whether values of a type are moments or spans of time.
+fn is_time(ty: &Type) -> bool {
+    matches!(
+        ty,
+        Type::Timestamptz(_) | Type::Timestamp(_) | Type::Date | Type::Interval
+    )
+}
+
 /// Whether a code is one of SQL's; those of services are written in small letters.
 fn is_sqlstate(code: &str) -> bool {
-    code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    code.len() == 5
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
 }
 
 fn invalid(message: &str) -> SqlError {

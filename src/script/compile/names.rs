@@ -84,9 +84,7 @@ impl Names {
         for step in &block.0 {
             for name in step.binds() {
                 self.known.insert(name.text.clone());
-                self.given
-                    .entry(name.text.clone())
-                    .or_insert_with(|| name.span.clone());
+                self.given.entry(name.text.clone()).or_insert_with(|| name.span.clone());
             }
             if !matches!(step.kind, Kind::Atomic { .. }) {
                 for block in step.blocks() {

@@ -8,7 +8,7 @@ use sqlparser::ast::{self, visit_expressions};
 use super::{Compiler, Statement};
 use crate::script::ast::{Code, Name, Param, Piece, PieceKind};
 use crate::script::bound::Typed;
-use crate::script::code::{Control, Op};
+use crate::script::code::{Cast, Control, Op};
 use crate::script::error::Problem;
 use crate::script::expr::{Expr, Operand, SqlExpr};
 use crate::script::words::{FUNCTIONS, Function};
@@ -36,8 +36,13 @@ impl Compiler<'_> {
                     let operand = self.operand(param, &piece.span);
                     let number = number_of(&mut params, operand);
                     text.push_str(&format!("${number}"));
-                    if meets_another(&sql.pieces[place + 1..]) {
-                        casts.push((text.len(), number - 1));
+                    let always = meets_another(&sql.pieces[place + 1..]);
+                    if always || is_summand(&sql.pieces, place) {
+                        casts.push(Cast {
+                            behind: text.len(),
+                            param: number - 1,
+                            always,
+                        });
                     }
                 }
             }
@@ -109,11 +114,21 @@ impl Compiler<'_> {
         let Param { name, field, all } = param;
         if let (Some(field), Some(endpoint)) = (field, self.names.responses.get(name))
             && matches!(field.as_str(), "status" | "body")
-            && self.setting.replies.get(endpoint).is_some_and(|fields| fields.contains(field))
+            && self
+                .setting
+                .replies
+                .get(endpoint)
+                .is_some_and(|fields| fields.contains(field))
         {
-            let what = if field == "status" { "the HTTP status" } else { "the whole body" };
+            let what = if field == "status" {
+                "the HTTP status"
+            } else {
+                "the whole body"
+            };
             let message = format!("`{name}.{field}` is {what}, not the field `{field}` that `{endpoint}` answers with");
-            let help = format!("the field is `(:{name}.body::jsonb ->> '{field}')`; or give it another name where it is answered");
+            let help = format!(
+                "the field is `(:{name}.body::jsonb ->> '{field}')`; or give it another name where it is answered"
+            );
             self.problems.push(Problem::warning(message, span.clone()).help(help));
         }
         if field.is_none()
@@ -273,7 +288,9 @@ impl Compiler<'_> {
                     let number: usize = number.strip_prefix('$')?.parse().ok()?;
                     let operand = operands.get(number.checked_sub(1)?)?;
                     let field = operand.field.as_ref().map(|field| format!(".{field}"));
-                    let is_value = field.is_none() || matches!(&*operand.name, "headers" | "request") || field.as_deref() == Some(".value");
+                    let is_value = field.is_none()
+                        || matches!(&*operand.name, "headers" | "request")
+                        || field.as_deref() == Some(".value");
                     let shown = format!("{}{}", operand.name, field.unwrap_or_default());
                     (is_value && !operand.all && self.names.is_text(&operand.name)).then_some(shown)
                 }
@@ -298,10 +315,13 @@ impl Compiler<'_> {
             ControlFlow::<()>::Continue(())
         });
         if let Some((left, right)) = found {
-            let message = format!("`{left}` and `{right}` are compared as texts, letter by letter: '13' is smaller than '5'");
+            let message =
+                format!("`{left}` and `{right}` are compared as texts, letter by letter: '13' is smaller than '5'");
             let problem = Problem::warning(message, code.span.clone())
                 .label("values of the cache and fields of a request are texts")
-                .help(format!("to compare them as numbers: `{left}::bigint`, `{right}::bigint`"));
+                .help(format!(
+                    "to compare them as numbers: `{left}::bigint`, `{right}::bigint`"
+                ));
             self.problems.push(problem);
         }
     }
@@ -385,6 +405,12 @@ fn meets_another(pieces: &[Piece]) -> bool {
         )
 }
 
+/// Whether a value of the script stands beside `+` or `-`.
+fn is_summand(pieces: &[Piece], place: usize) -> bool {
+    let is_sign = |piece: Option<&Piece>| matches!(piece.map(|piece| &piece.kind), Some(PieceKind::Text(text)) if matches!(text.as_str(), "+" | "-"));
+    is_sign(pieces.get(place + 1)) || place.checked_sub(1).is_some_and(|before| is_sign(pieces.get(before)))
+}
+
 fn number_of(operands: &mut Vec<Operand>, operand: Operand) -> usize {
     match operands.iter().position(|known| *known == operand) {
         Some(place) => place + 1,
@@ -454,7 +480,12 @@ fn last_name(text: &str) -> Arc<str> {
     });
     match quoted {
         Some(name) => name.into(),
-        None => text.rsplit(char::is_whitespace).next().unwrap_or_default().to_ascii_lowercase().into(),
+        None => text
+            .rsplit(char::is_whitespace)
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .into(),
     }
 }
 

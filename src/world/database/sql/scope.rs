@@ -204,9 +204,13 @@ pub fn is_system(name: &str) -> bool {
 }
 
 fn no_system_column(name: &str) -> BindError {
-    Refused::span(format!("system column {name}"), sqlparser::tokenizer::Span::empty(), name)
-        .help("of these, only xmax in the RETURNING of an INSERT is known, for `(xmax = 0) as inserted`")
-        .into()
+    Refused::span(
+        format!("system column {name}"),
+        sqlparser::tokenizer::Span::empty(),
+        name,
+    )
+    .help("of these, only xmax in the RETURNING of an INSERT is known, for `(xmax = 0) as inserted`")
+    .into()
 }
 
 fn ambiguous(name: &str) -> BindError {

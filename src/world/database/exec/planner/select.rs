@@ -307,7 +307,9 @@ impl Planner<'_> {
 
     /// Gives a select list's untyped literals and parameters the types of these columns.
     fn give_types(&mut self, query: &mut Query, columns: &[(Arc<str>, Type)]) -> Result<(), BindError> {
-        let Body::Select(select) = &mut query.body else { return Ok(()) };
+        let Body::Select(select) = &mut query.body else {
+            return Ok(());
+        };
         let mut types = query.columns.to_vec();
         for (place, (_, ty)) in types.iter_mut().enumerate() {
             if *ty == Type::Unknown
@@ -622,12 +624,7 @@ impl Planner<'_> {
     }
 
     /// The same; `untyped` literals and parameters stay [`Type::Unknown`].
-    fn items_of(
-        &mut self,
-        list: &[ast::SelectItem],
-        scope: &Scope<'_>,
-        untyped: bool,
-    ) -> Result<Vec<Item>, BindError> {
+    fn items_of(&mut self, list: &[ast::SelectItem], scope: &Scope<'_>, untyped: bool) -> Result<Vec<Item>, BindError> {
         let bind_output = |expr: &ast::Expr, scope: &Scope<'_>, planner: &mut Self| {
             let (bound, ty) = bind_expr(expr, scope, planner)?;
             let open = untyped && ty == Type::Unknown && matches!(bound, Expr::Const(_) | Expr::Param(_));
