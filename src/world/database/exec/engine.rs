@@ -14,6 +14,7 @@ use crate::world::database::store::{Level, SessionId, Stop, Store, TxState, Wake
 use super::catalog::Catalog;
 use super::facade::{DbEvent, Failure, Severity};
 use super::journal::{Entry, Journal};
+use super::made::Made;
 use super::message::{Message, Planned};
 use super::plan::Plan;
 use super::run::{self, Setting};
@@ -62,10 +63,8 @@ pub(super) struct Engine {
     pub(super) catalog: Arc<Catalog>,
     /// Only sessions about which there is something to remember.
     pub(super) sessions: BTreeMap<SessionId, Arc<Session>>,
-    /// How many numbers were drawn (`gen_random_uuid`).
-    pub(super) drawn: u64,
-    /// A session asked for its number (`pg_backend_pid`).
-    pub(super) told_its_number: bool,
+    /// What was made up (`gen_random_uuid`, `pg_backend_pid`, ...).
+    pub(super) made: Made,
 }
 
 /// One call from outside.
@@ -444,8 +443,7 @@ impl Call<'_> {
             events: &mut self.events,
             now: self.now,
             statement_time: running.since,
-            drawn: &mut engine.drawn,
-            told_its_number: &mut engine.told_its_number,
+            made: &mut engine.made,
         };
         let (rows, affected) = run::run(Setting {
             store: &mut engine.store,

@@ -11,6 +11,7 @@ mod engine;
 pub mod facade;
 mod footprint;
 mod journal;
+mod made;
 mod message;
 mod plan;
 mod plan_cache;

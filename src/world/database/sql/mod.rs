@@ -15,7 +15,7 @@ pub mod expr;
 pub mod func;
 mod json;
 mod like;
-mod md5;
+pub(crate) mod md5;
 mod numeric;
 mod overload;
 pub mod parse;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::value::Value;
+use crate::value::{Float, Value};
 use crate::world::database::exec::engine::read_only;
 use crate::world::database::exec::facade::Severity;
+use crate::world::database::exec::made;
 use crate::world::database::sql::eval::{self, Env};
 use crate::world::database::sql::expr::{Expr, SubqueryKind, Volatile};
 use crate::world::database::sql::refuse::sql_error;
@@ -193,7 +194,10 @@ impl<'p> Exec<'p> {
             },
             Volatile::SetConfig => self.set_config(args),
             Volatile::CurrentSetting => self.current_setting(&args),
-            Volatile::TransactionId => Ok(Value::Int(self.services.backend_pid(session) + 700)),
+            Volatile::TransactionId => self.op(|store, services| {
+                store.note_numbering();
+                Ok(Value::Int(services.transaction_number()))
+            }),
             Volatile::BackendPid => Ok(Value::Int(self.services.backend_pid(session))),
             Volatile::ClockTimestamp => self.op(|_, services| Ok(Value::Timestamp(services.now()))),
             Volatile::Notify => {
@@ -207,7 +211,8 @@ impl<'p> Exec<'p> {
                     Ok(Value::text(""))
                 })
             }
-            Volatile::RandomUuid => self.op(|_, services| Ok(Value::Uuid(random_uuid(services.draw())))),
+            Volatile::RandomUuid => self.op(|_, services| Ok(Value::Uuid(made::uuid(&services.draw())))),
+            Volatile::Random => self.op(|_, services| Ok(Value::Float(Float(made::fraction(&services.draw()))))),
             Volatile::SerialSequence => {
                 let (Value::Text(table), Value::Text(column)) = (&args[0], &args[1]) else {
                     return Ok(Value::Null);
@@ -374,16 +379,4 @@ fn seconds(seconds: &Value) -> i64 {
         }
         _ => 0,
     }
-}
-
-/// A version 4 UUID made of a number: the world draws it, so that a run can be repeated.
-fn random_uuid(number: u64) -> uuid::Uuid {
-    let mut bits = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    };
-    let (high, low) = (next(), next());
-    uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes()).into_uuid()
 }
