@@ -15,10 +15,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::aliases::Aliases;
 use super::compare::{Strictness, cells, difference, tell_row};
 use super::gateway::GatewayError;
 use super::literal::{literal, substitute};
-use super::stage::{NEVER, Stage};
+use super::stage::{NEVER, Stage, StageError};
+use super::translate::translate;
 use super::wire::WiresError;
 use crate::machine::service::{Answer, Call};
 use crate::machine::{Effect, NoAnswer, Pid, Reply, Rows, Sql, SqlError, SqlState};
@@ -67,6 +69,19 @@ pub enum ConductError {
     /// It is not one of this system's.
     #[error(transparent)]
     Misfit(#[from] Misfit),
+    /// It sends SQL that the model does not know. That never reaches the server: nobody knows what it would do there.
+    #[error("step {place}: the statement of {label} is not sent: {reason}")]
+    Refused {
+        /// The step, counted from 1.
+        place: usize,
+        /// Whose statement.
+        label: String,
+        /// What the model does not know.
+        reason: String,
+    },
+    /// The stage could not be put back.
+    #[error(transparent)]
+    Stage(#[from] StageError),
     /// The connections failed.
     #[error(transparent)]
     Wires(#[from] WiresError),
@@ -112,11 +127,15 @@ pub(super) fn perform(stage: &mut Stage, system: &System, rehearsal: &Rehearsal)
             attempt,
             victims: victims(records),
             clocks: BTreeMap::new(),
+            aliases: Aliases::default(),
         };
         last = match conductor.run(system, records) {
             Ok(()) => return Ok(Conducted::Agreed),
             Err(Halt::Wires(error)) => return Err(error.into()),
             Err(Halt::Gateway(error)) => return Err(error.into()),
+            Err(Halt::Refused { place, label, reason }) => {
+                return Err(ConductError::Refused { place, label, reason });
+            }
             Err(Halt::Differs {
                 place,
                 difference,
@@ -153,6 +172,26 @@ struct Record {
 }
 
 impl Record {
+    /// The world's moment in which it happens.
+    fn moment(&self) -> i64 {
+        let moved = self.events.iter().find_map(|event| match event {
+            Event::Clock { now } => Some(*now),
+            _ => None,
+        });
+        moved.unwrap_or(self.before.world.now)
+    }
+
+    /// What the model does not know of a message, all of it: also of a part that it has not come to in this step.
+    fn refusal(&self, pid: Pid, sql: &Sql) -> Option<String> {
+        if let Err(refused) = self.before.world.database.check(&sql.text) {
+            return Some(refused.to_string());
+        }
+        self.events.iter().find_map(|event| match event {
+            Event::Refused { pid: who, reason } if *who == pid => Some(reason.to_string()),
+            _ => None,
+        })
+    }
+
     /// The statement that was sent in this step.
     fn sent(&self) -> Option<(Pid, &Sql)> {
         self.events.iter().find_map(|event| match event {
@@ -337,6 +376,11 @@ enum Halt {
         /// The server does not get there; it might with other timeouts.
         hangs: bool,
     },
+    Refused {
+        place: usize,
+        label: String,
+        reason: String,
+    },
     Wires(WiresError),
     Gateway(GatewayError),
 }
@@ -359,6 +403,8 @@ struct Conductor<'a> {
     victims: Vec<(usize, Pid)>,
     /// The virtual time that each process's session knows.
     clocks: BTreeMap<Pid, i64>,
+    /// What the server made up, as the model knows it.
+    aliases: Aliases,
 }
 
 impl Conductor<'_> {
@@ -374,6 +420,7 @@ impl Conductor<'_> {
     }
 
     fn step(&mut self, index: usize, record: &Record) -> Result<(), Halt> {
+        self.stage.advance(record.moment())?;
         let mut closed = record.closed();
         let mut ended = record.ended();
         if let Some((pid, sql)) = record.sent() {
@@ -392,7 +439,13 @@ impl Conductor<'_> {
                 if !self.stage.wires().finishes_within(place, Duration::from_millis(1))? {
                     continue;
                 }
-                let answer = self.stage.wires().answer(place)?;
+                let mut answer = self.stage.wires().answer(place)?;
+                if let Some(Some(Ok(rows))) = ended.get(&pid)
+                    && let Some(told) = answer.results.last_mut()
+                {
+                    let made_up = |text: &str| record.after.world.database.made_up(text);
+                    self.aliases.read(&cells(rows), told, &made_up);
+                }
                 if let Some(Some(result)) = ended.remove(&pid)
                     && !is_lost(result)
                     && let Some(difference) = difference(result, &answer, self.strictness(record, pid))
@@ -425,15 +478,27 @@ impl Conductor<'_> {
     }
 
     fn send(&mut self, index: usize, record: &Record, pid: Pid, sql: &Sql) -> Result<(), Halt> {
+        if let Some(reason) = record.refusal(pid, sql) {
+            let label = label(record, pid);
+            return Err(Halt::Refused {
+                place: index + 1,
+                label,
+                reason,
+            });
+        }
+        self.stage.note(&sql.text);
         let place = self.stage.place(pid)?;
         let now = record.before.world.now;
         // now() is the time at which the transaction started.
-        if self.clocks.get(&pid) != Some(&now) && !record.before.world.database.in_transaction(pid) {
-            self.clocks.insert(pid, now);
-            self.set(
-                place,
-                &format!("SET deadheat.now = {}", literal(&Value::Timestamp(now))),
-            )?;
+        if self.clocks.get(&pid) != Some(&now) {
+            if record.before.world.database.in_transaction(pid) {
+                let statement = literal(&Value::Timestamp(now));
+                self.set(place, &format!("SET deadheat.statement = {statement}"))?;
+            } else {
+                self.clocks.insert(pid, now);
+                let greeting = self.stage.greeting(pid, now)?;
+                self.set(place, &greeting)?;
+            }
         }
         let waits = record
             .events
@@ -448,7 +513,8 @@ impl Conductor<'_> {
             };
             self.set(place, &format!("SET deadlock_timeout = '{timeout}'"))?;
         }
-        self.stage.wires().launch(place, &substitute(sql));
+        let text = self.aliases.write(translate(&substitute(sql)).into_owned());
+        self.stage.wires().launch(place, &text);
         Ok(())
     }
 
@@ -566,10 +632,12 @@ impl Conductor<'_> {
             });
         }
         for (table, rows) in self.stage.rows() {
-            let Some(rows) = rows else { continue };
+            let Some(mut rows) = rows else { continue };
             let query = Sql::new(format!("SELECT * FROM {table}"));
             let difference = match state.world.database.query(&query, &[]) {
                 Ok(model) => {
+                    let made_up = |text: &str| state.world.database.made_up(text);
+                    self.aliases.read(&cells(&model), &mut rows, &made_up);
                     let (mut ours, mut theirs) = (cells(&model), rows.rows);
                     ours.sort();
                     theirs.sort();

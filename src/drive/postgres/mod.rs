@@ -2,6 +2,9 @@
 //!
 //! Start at [`source`] (which server), then [`wire`] (one connection for each process), [`stage`] (a database set up for a
 //! system), [`gateway`] (the payment provider behind a socket), [`conductor`] (one schedule) and [`run()`] (the driver).
+//!
+//! Clocks and random values are the world's there as well: `world.sql` has functions for them, `translate` puts them into a statement's text, and
+//! `aliases` takes the server's own numbers for the model's. `tenant` makes the role that all of it runs as.
 
 pub mod compare;
 pub mod conductor;
@@ -13,11 +16,14 @@ pub mod source;
 pub mod stage;
 pub mod wire;
 
+mod aliases;
 mod docker;
 mod keeper;
 mod local;
 mod release;
 mod run;
+mod tenant;
+mod translate;
 mod walks;
 
 pub use run::{Options, run};
