@@ -125,6 +125,7 @@ impl Known {
             Some(Effect::Sql(_)) => Pending::Sql,
             Some(Effect::Call(_)) => Pending::Call,
             Some(Effect::Sleep(_)) => Pending::Sleep,
+            None if matches!(process.status, Status::Stopped { .. }) => Pending::Sql,
             _ => Pending::Nothing,
         };
         Known {

@@ -3,6 +3,7 @@
 //! A [`Machine`] is a process's program as a pure state machine. It is written once and driven by the explorer, loom,
 //! shuttle, storms and the conductor of a real Postgres; it can't tell which of them it is.
 
+pub mod access;
 pub mod branch;
 pub mod effect;
 pub mod http;
@@ -15,6 +16,7 @@ use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+pub use access::{Access, Next, Point};
 pub use branch::{Branch, Scripted, Usual};
 pub use effect::{Effect, NoAnswer, Reply};
 pub use http::{Request, Response};

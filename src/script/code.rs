@@ -23,6 +23,8 @@ pub(crate) struct Code {
     pub(crate) epilogue: Pc,
     /// The isolation level of transactions that name none, unless it is the server's own.
     pub(crate) isolation: Option<Arc<str>>,
+    /// Some step is done after a commit.
+    pub(crate) hooks: bool,
     /// It answers requests: an error that nothing catches is answered with 500.
     pub(crate) answers: bool,
 }
@@ -47,7 +49,7 @@ impl Hash for Shared {
 }
 
 /// What a statement does to the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     /// Opens a transaction block.
     Begin,
@@ -55,8 +57,12 @@ pub(crate) enum Control {
     Commit,
     /// Undoes it.
     Rollback,
-    /// Undoes a part of it.
-    RollbackTo,
+    /// Marks a place in it.
+    Savepoint(Arc<str>),
+    /// Undoes what came after the place.
+    RollbackTo(Arc<str>),
+    /// Forgets the place, keeps what came after it.
+    Release(Arc<str>),
     /// Anything else.
     Plain,
 }

@@ -12,7 +12,7 @@ use crate::world::database::sql::cast::coerce_param;
 use crate::world::database::sql::eval::{Env, eval};
 use crate::world::database::sql::expr::{Expr as BoundExpr, SubqueryKind, Volatile};
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
-use crate::world::database::sql::scope::{Binder, ParamTypes, Scope};
+use crate::world::database::sql::scope::{Binder, ParamPlace, ParamTypes, Scope};
 use crate::world::database::sql::settings::Settings;
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::Stop;
@@ -75,7 +75,7 @@ pub(crate) struct SqlExpr {
 pub(crate) struct Plan {
     types: Vec<Type>,
     condition: bool,
-    settled: Vec<Type>,
+    settled: Vec<ParamPlace>,
     expr: BoundExpr,
     ty: Type,
 }
@@ -131,10 +131,13 @@ impl SqlExpr {
         let (values, types): (Vec<Value>, Vec<Type>) = read?.into_iter().map(|typed| (typed.value, typed.ty)).unzip();
         let plan = self.plan(types, condition)?;
         let settings = Settings::default();
-        let params: Result<Vec<Value>, SqlError> = values
+        let params: Result<Vec<Value>, SqlError> = plan
+            .settled
             .iter()
-            .zip(&plan.settled)
-            .map(|(value, ty)| coerce_param(value, ty, &settings))
+            .map(|(number, ty)| {
+                let value = values.get(usize::from(*number).wrapping_sub(1)).unwrap_or(&NOTHING);
+                coerce_param(value, ty, &settings)
+            })
             .collect();
         let mut env = Pure {
             params: params?,
@@ -146,7 +149,7 @@ impl SqlExpr {
                 ty: plan.ty.clone(),
             }),
             Err(Stop::Error(error)) => Err(error),
-            Err(Stop::Wait) => Err(sql_error(b"0A000", format!("`{}` would wait", self.text))),
+            Err(Stop::Wait | Stop::Between) => Err(sql_error(b"0A000", format!("`{}` would wait", self.text))),
         }
     }
 
@@ -172,16 +175,14 @@ impl SqlExpr {
 
 fn bind(tree: &ast::Expr, types: Vec<Type>, condition: bool) -> Result<Plan, BindError> {
     let mut binder = Alone {
-        params: ParamTypes::declared(types.clone()),
+        params: ParamTypes::literals(types.clone()),
     };
     let scope = Scope::empty();
     let (expr, ty) = match condition {
         true => (bind_condition(tree, "IF", &scope, &mut binder)?, Type::Bool),
         false => bind_expr(tree, &scope, &mut binder)?,
     };
-    let settled = (1..=types.len() as u16)
-        .map(|number| binder.params.get(number))
-        .collect();
+    let settled = binder.params.places();
     Ok(Plan {
         types,
         condition,

@@ -30,6 +30,18 @@ impl Raised {
         })
     }
 
+    /// An error of SQL.
+    pub(crate) fn sql(code: Arc<str>, message: Arc<str>, constraint: Option<Arc<str>>) -> Raised {
+        Raised {
+            name: words::sqlstate_name(&code).map_or(code.clone(), Arc::from),
+            code,
+            message,
+            constraint,
+            status: None,
+            class: "sql_error",
+        }
+    }
+
     /// What `catch ... as e` gives a name to.
     pub(crate) fn bound(&self) -> Bound {
         let text = |text: &Arc<str>| Value::Text(text.clone());
@@ -48,15 +60,11 @@ impl Raised {
 
 impl From<&SqlError> for Raised {
     fn from(error: &SqlError) -> Raised {
-        let code: Arc<str> = error.code.as_str().into();
-        Raised {
-            name: words::sqlstate_name(&code).map_or(code.clone(), Arc::from),
-            code,
-            message: error.message.clone(),
-            constraint: error.constraint.clone(),
-            status: None,
-            class: "sql_error",
-        }
+        Raised::sql(
+            error.code.as_str().into(),
+            error.message.clone(),
+            error.constraint.clone(),
+        )
     }
 }
 

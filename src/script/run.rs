@@ -24,6 +24,8 @@ pub(crate) struct Interpreter {
     frames: Vec<Frame>,
     errors: Vec<Raised>,
     hooks: Vec<Hook>,
+    /// The savepoints of the open transaction: their names, and how many hooks there were. Kept only where there are hooks to lose.
+    savepoints: Vec<(Arc<str>, usize)>,
     transaction: Transaction,
     /// The session's default isolation level has been set on the present connection.
     session: bool,
@@ -98,6 +100,7 @@ impl Interpreter {
             frames: Vec::new(),
             errors: Vec::new(),
             hooks: Vec::new(),
+            savepoints: Vec::new(),
             transaction: Transaction::default(),
             session: false,
             setting: false,
@@ -105,6 +108,16 @@ impl Interpreter {
             given: None,
             state: "running",
         }
+    }
+
+    /// The code and message of the error that ended it.
+    pub(crate) fn failure(&self) -> Option<(Arc<str>, Arc<str>)> {
+        if self.state != "failed" {
+            return None;
+        }
+        let told = |raised: &Raised| (raised.code.clone(), raised.message.clone());
+        let endless = || ("54001".into(), "the steps do not come to an end".into());
+        Some(self.errors.first().map_or_else(endless, told))
     }
 
     fn op(&self) -> Option<&Op> {
@@ -131,7 +144,7 @@ impl Interpreter {
             Reply::Start => {}
             Reply::Sql(Ok(rows)) => {
                 let (bind, control) = match self.op() {
-                    Some(Op::Sql { bind, control, .. }) => (*bind, *control),
+                    Some(Op::Sql { bind, control, .. }) => (*bind, control.clone()),
                     _ => (None, Control::Rollback),
                 };
                 self.session = true;
@@ -146,6 +159,12 @@ impl Interpreter {
                     self.bind(bind, Bound::named(values));
                 }
                 self.pc += 1;
+            }
+            // An expression in an atomic block fails as it does outside.
+            Reply::Service(Ok(Answer::Refused { code, message, .. }))
+                if matches!(self.op(), Some(Op::Atomic { .. })) && is_sqlstate(&code) =>
+            {
+                self.raise(Raised::sql(code, message, None));
             }
             Reply::Service(Ok(Answer::Refused { status, code, message })) => self.raise(Raised {
                 name: code.clone(),
@@ -169,15 +188,12 @@ impl Interpreter {
 
     fn controlled(&mut self, control: Control) {
         match control {
-            Control::Begin => {
-                self.transaction = Transaction {
-                    open: true,
-                    failed: false,
-                }
-            }
+            // Inside of an open transaction `begin` is a warning and changes nothing, neither do its savepoints go.
+            Control::Begin => self.transaction.open = true,
             Control::Commit => {
                 let done = !self.transaction.failed;
                 self.transaction = Transaction::default();
+                self.savepoints.clear();
                 let hooks = std::mem::take(&mut self.hooks);
                 if done {
                     self.run_hooks(hooks);
@@ -186,10 +202,32 @@ impl Interpreter {
             Control::Rollback => {
                 self.transaction = Transaction::default();
                 self.hooks.clear();
+                self.savepoints.clear();
             }
-            Control::RollbackTo => self.transaction.failed = false,
+            Control::Savepoint(name) => {
+                if self.code.0.hooks {
+                    self.savepoints.push((name, self.hooks.len()));
+                }
+            }
+            Control::RollbackTo(name) => {
+                self.transaction.failed = false;
+                if let Some(place) = self.savepoint(&name) {
+                    self.hooks.truncate(self.savepoints[place].1);
+                    self.savepoints.truncate(place + 1);
+                }
+            }
+            Control::Release(name) => {
+                if let Some(place) = self.savepoint(&name) {
+                    self.savepoints.truncate(place);
+                }
+            }
             Control::Plain => {}
         }
+    }
+
+    /// The innermost savepoint of that name.
+    fn savepoint(&self, name: &str) -> Option<usize> {
+        self.savepoints.iter().rposition(|(known, _)| **known == *name)
     }
 
     fn run_hooks(&mut self, mut hooks: Vec<Hook>) {
@@ -236,6 +274,7 @@ impl Interpreter {
         if lost || ended {
             self.transaction = Transaction::default();
             self.hooks.clear();
+            self.savepoints.clear();
             self.session &= !lost;
         } else if self.transaction.open {
             self.transaction.failed = true;
@@ -683,6 +722,14 @@ impl Machine for Interpreter {
     fn name(&self) -> String {
         String::new()
     }
+}
+
+/// Whether a code is one of SQL's; those of services are written in small letters.
+fn is_sqlstate(code: &str) -> bool {
+    code.len() == 5
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
 }
 
 fn invalid(message: &str) -> SqlError {

@@ -303,11 +303,12 @@ impl Status {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Status::Ready(_) | Status::Arriving(_) => "running",
+            Status::Stopped { orphaned: false, .. } => "running",
             Status::Blocked { .. } => "blocked",
             Status::Awaiting { .. } => "waiting",
             Status::Sleeping(_) => "sleeping",
             Status::Finished => "finished",
-            Status::Crashed | Status::Orphaned => "crashed",
+            Status::Crashed | Status::Orphaned | Status::Stopped { orphaned: true, .. } => "crashed",
         }
     }
 }

@@ -12,7 +12,7 @@ use super::wire::TextRows;
 type Cells = Vec<Option<Arc<str>>>;
 
 /// Which of the server's values stands for which of the model's.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Aliases {
     servers: BTreeMap<String, String>,
     models: BTreeMap<String, String>,

@@ -182,6 +182,11 @@ impl Stage {
         Ok(())
     }
 
+    /// The world's moment as the server knows it.
+    pub fn moment(&self) -> i64 {
+        self.clock
+    }
+
     /// What a process's session has to be told when a transaction may begin there at that moment.
     ///
     /// # Errors
@@ -315,6 +320,7 @@ impl Stage {
             self.wires.control(CLEAR).rows("dropping the schema")?;
             return self.fill();
         }
+        self.advance(self.start)?;
         self.resets += 1;
         let sql = if self.resets.is_multiple_of(TRUNCATE_EVERY) {
             &self.truncate

@@ -1,7 +1,6 @@
 //! Effects: commands to services, requests, responses, atomic blocks.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::names::Names;
@@ -89,7 +88,14 @@ impl Compiler<'_> {
             };
             self.names.columns.insert(name.text.clone(), columns);
         }
+        let named_by = bind.as_ref().map(|name| name.text.clone());
         let bind = self.bound(bind);
+        if let Some(name) = named_by
+            && command.service == "cache"
+            && command.operation == "get"
+        {
+            self.names.texts(name);
+        }
         self.emit(Op::Call {
             service: service.into(),
             operation: operation.into(),
@@ -201,7 +207,11 @@ impl Compiler<'_> {
             .into_iter()
             .map(|(name, value)| (Arc::from(name.to_ascii_lowercase().replace('_', "-")), value))
             .collect();
+        let named_by = bind.as_ref().map(|name| name.text.clone());
         let bind = self.bound(bind);
+        if let Some(name) = named_by {
+            self.names.responses.insert(name, endpoint.text.clone());
+        }
         let op = Op::Send {
             endpoint: endpoint.text.as_str().into(),
             fields: body,
@@ -226,7 +236,7 @@ impl Compiler<'_> {
         self.emit(Op::Pop);
     }
 
-    pub(super) fn atomic_block(&mut self, bind: &Option<Name>, body: &Block, span: &Range<usize>) {
+    pub(super) fn atomic_block(&mut self, bind: &Option<Name>, body: &Block) {
         let text: Arc<str> = body.to_string().split_whitespace().collect::<Vec<_>>().join(" ").into();
         let mut setting = Setting {
             name: "atomic".to_owned(),
@@ -235,24 +245,21 @@ impl Compiler<'_> {
         };
         // Bare words that mean something outside mean it inside too.
         setting.params = self.names.candidates();
-        let mut names = Names::of(
-            body,
-            &Setting {
-                name: "atomic".to_owned(),
-                ..Setting::default()
-            },
-        );
-        names.outer = Some(Vec::new());
+        let names = Names::inside(body, &self.names);
         let mut inner = Compiler::new(&setting, names, self.problems);
         inner.atomic = true;
         inner.block(body);
         let outer = inner.names.outer.clone().unwrap_or_default();
+        let asked = std::mem::take(&mut inner.asked);
         let compiled = inner.finish(body);
+        // The application's own clock and fresh values are asked for before the block begins, and come along.
+        for (name, function) in asked {
+            self.ask(&name, function);
+        }
         let operands: Vec<(Arc<str>, Operand)> = outer
             .into_iter()
             .map(|(name, param, span)| (name, self.operand(&param, &span)))
             .collect();
-        let _ = span;
         self.atomics.insert(text.clone(), compiled.code);
         if let Some(name) = bind {
             self.names

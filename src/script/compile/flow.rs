@@ -126,6 +126,8 @@ impl Compiler<'_> {
             self.names.columns.insert(row.text.clone(), columns);
         }
         let most = most.map(|most| self.expr(most));
+        let hides = self.names.origin(&row.text, &self.setting.params);
+        self.names.rebind(&row.text, false, hides);
         let slot = self.slot(row);
         self.emit(Op::Each { rows: source, most });
         self.rounds(|exit| Op::NextRow { row: slot, exit }, body);
@@ -297,6 +299,11 @@ impl Compiler<'_> {
         self.active = active;
         self.emit(if hook { Op::HookEnd } else { Op::End });
         self.place(end);
+    }
+
+    /// Whether what is compiled here may be done more than once.
+    pub(super) fn in_a_loop(&self) -> bool {
+        self.scopes.iter().any(|scope| matches!(scope, Scope::Loop { .. }))
     }
 
     fn leave_loop(&mut self, step: &Step) {

@@ -5,7 +5,7 @@ mod flow;
 mod names;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use self::names::Names;
 use super::ast::{Block, Kind, Name, Step};
 use super::code::{Code, Op, Pc, Shared, liveness};
 use super::error::Problem;
+use super::expr::Expr;
+use super::words::Function;
 use crate::machine::Effect;
 
 /// What a process's steps are compiled in.
@@ -33,6 +35,8 @@ pub(crate) struct Setting {
     pub(crate) errors: Vec<String>,
     /// Names of external services.
     pub(crate) externals: Vec<String>,
+    /// For each endpoint the names of the fields that its handler answers with.
+    pub(crate) replies: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Steps, compiled.
@@ -78,6 +82,8 @@ struct Compiler<'a> {
     statements: Vec<Statement>,
     /// Inside an atomic block.
     atomic: bool,
+    /// The script's own functions in an atomic block, by the names that their values have.
+    asked: Vec<(String, &'static Function)>,
 }
 
 /// A place in the operations that may not be known yet. Jumps hold labels until the end, when they are replaced.
@@ -99,6 +105,7 @@ impl<'a> Compiler<'a> {
             atomics: BTreeMap::new(),
             statements: Vec::new(),
             atomic: false,
+            asked: Vec::new(),
         }
     }
 
@@ -135,8 +142,13 @@ impl<'a> Compiler<'a> {
         self.names.slot(&name.text)
     }
 
+    /// The slot of a result's name.
     fn bound(&mut self, name: &Option<Name>) -> Option<u16> {
-        name.as_ref().map(|name| self.slot(name))
+        let name = name.as_ref()?;
+        let hides = self.names.origin(&name.text, &self.setting.params);
+        // Inside an atomic block the names outside are meant, which it may well use again.
+        self.names.rebind(&name.text, false, hides.filter(|_| !self.atomic));
+        Some(self.slot(name))
     }
 
     fn step(&mut self, step: &Step) {
@@ -152,6 +164,8 @@ impl<'a> Compiler<'a> {
             Kind::Sql { bind, sql } => self.sql(bind, sql),
             Kind::Let { name, value } => {
                 let value = self.expr(value);
+                let is_text = matches!(&value, Expr::Operand(operand) if self.names.is_text(&operand.name));
+                self.names.rebind(&name.text, is_text, None);
                 let slot = self.slot(name);
                 self.emit(Op::Let { slot, value });
             }
@@ -173,7 +187,7 @@ impl<'a> Compiler<'a> {
             Kind::Assert(condition) => self.assert(condition),
             Kind::Command { .. } => self.command(step),
             Kind::Send { .. } => self.send(step),
-            Kind::Atomic { bind, body } => self.atomic_block(bind, body, &step.span),
+            Kind::Atomic { bind, body } => self.atomic_block(bind, body),
             _ => self.control(step),
         }
     }
@@ -213,7 +227,9 @@ impl<'a> Compiler<'a> {
         let live = liveness(&self.ops, &self.handlers, names.len());
         let setting = self.setting;
         let identity = format!("{}\n{:?}\n{names:?}\n{block}", setting.name, setting.isolation);
+        let hooks = self.ops.iter().any(|op| matches!(op, Op::Hook { .. }));
         let code = Code {
+            hooks,
             identity: identity.into(),
             ops: self.ops,
             names,

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::world::{Start, value_of};
 use crate::machine::{Program, Request};
 use crate::script::Source;
-use crate::script::ast::{Block, Kind};
+use crate::script::ast::{Block, Kind, Payload};
 use crate::script::bound::{Bound, Typed};
 use crate::script::code::{Op, Shared};
 use crate::script::compile::{Compiled, Setting, Statement, compile};
@@ -50,6 +50,9 @@ const ROLES: [(&str, Role); 5] = [
 
 /// The fields of the provider's webhooks.
 const PROVIDER_FIELDS: [&str; 7] = ["id", "type", "intent", "reference", "status", "amount", "created"];
+
+/// Names that mean something else in every handler.
+const OWN_NAMES: [&str; 4] = ["process", "instance", "headers", "request"];
 
 /// The codes that the world's own services refuse with.
 const REFUSALS: [&str; 11] = [
@@ -244,6 +247,8 @@ struct Common {
     errors: Vec<String>,
     externals: Vec<String>,
     isolation: Option<Arc<str>>,
+    /// For each endpoint the names of the fields that its handler answers with.
+    replies: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Common {
@@ -255,8 +260,19 @@ impl Common {
                 known.extend(fields);
             }
         };
+        let mut replies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for draft in drafts {
+            let endpoint = draft.section.on.as_ref().map(|on| endpoint_name(on.get_ref()));
             draft.block.walk(&mut |step| match &step.kind {
+                Kind::Respond {
+                    body: Some(Payload::Fields(fields)),
+                    ..
+                } => {
+                    if let Some(endpoint) = &endpoint {
+                        let names = fields.iter().map(|(name, _)| name.text.clone());
+                        replies.entry(endpoint.clone()).or_default().extend(names);
+                    }
+                }
                 Kind::Send { endpoint, fields, .. } => {
                     let fields = fields.iter().flatten();
                     add(endpoint.text.clone(), &mut fields.map(|(name, _)| name.text.clone()));
@@ -285,6 +301,7 @@ impl Common {
             errors: errors.into_iter().collect(),
             externals: world.externals.iter().map(|name| name.to_string()).collect(),
             isolation: world.isolation.clone(),
+            replies,
         }
     }
 
@@ -296,6 +313,7 @@ impl Common {
             .iter()
             .filter_map(|section| Some(endpoint_name(section.on.as_ref()?.get_ref())))
             .collect();
+        let mut hidden = Vec::new();
         let mut check = |endpoint: &str, span: std::ops::Range<usize>| {
             if !handled.iter().any(|known| known == endpoint) {
                 let problem = Problem::new(format!("nothing handles `{endpoint}`"), span)
@@ -307,8 +325,16 @@ impl Common {
         for draft in drafts {
             let place = Place::of(source.text, draft.steps);
             draft.block.walk(&mut |step| {
-                if let Kind::Send { endpoint, .. } = &step.kind {
+                if let Kind::Send { endpoint, fields, .. } = &step.kind {
                     check(&endpoint.text, place.map(endpoint.span.clone()));
+                    for (name, _) in fields.iter().flatten() {
+                        if OWN_NAMES.contains(&name.text.as_str()) {
+                            let message = format!("a handler's `:{}` is not this field", name.text);
+                            let help = format!("it is read as `:request.{}`; or give it another name", name.text);
+                            let problem = Problem::warning(message, place.map(name.span.clone())).help(help);
+                            hidden.push(problem);
+                        }
+                    }
                 }
             });
         }
@@ -320,6 +346,7 @@ impl Common {
                 check(&endpoint_name(endpoint.get_ref()), endpoint.span());
             }
         }
+        problems.append(&mut hidden);
     }
 
     fn compile<'a>(&self, source: &Source<'a>, draft: Draft<'a>, problems: &mut Vec<Problem>) -> Process<'a> {
@@ -340,6 +367,7 @@ impl Common {
             isolation: self.isolation.clone(),
             errors: self.errors.clone(),
             externals: self.externals.clone(),
+            replies: self.replies.clone(),
         };
         let mut found = Vec::new();
         let compiled = compile(&draft.block, &setting, &mut found);

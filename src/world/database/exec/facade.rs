@@ -3,16 +3,18 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::machine::{Branch, Pid, Renaming, Rows, Sql, SqlError, Usual};
+use crate::machine::{self, Branch, Pid, Renaming, Rows, Sql, SqlError, Usual};
 use crate::value::Value;
 use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::BindError;
+use crate::world::database::sql::settings::Settings;
 use crate::world::database::store::{Access, Release};
 
 use super::engine::{Call, Engine};
 use super::message::Message;
+use super::pacer::Pacer;
 use super::script::Script;
-use super::session::{Block, Session};
+use super::session::{Block, Running, Session};
 
 /// A connection is named by the process that holds it.
 pub type SessionId = Pid;
@@ -56,10 +58,26 @@ pub enum DbEvent {
         /// For whom, as `pg_blocking_pids` says; empty when it sleeps.
         by: Vec<SessionId>,
     },
+    /// The session's statement was stopped at a point inside of it; [`Database::go_on`] lets it go on.
+    Stopped {
+        /// Whose.
+        session: SessionId,
+        /// What it took last; `None` when it has only taken its snapshot.
+        after: Option<machine::Access>,
+    },
     /// The session's message, which waited, goes on (it may be blocked again or done in a later event).
     Woken {
         /// Whose.
         session: SessionId,
+    },
+    /// A result of the message under way is printed under these settings, which are not the defaults.
+    Styled {
+        /// Whose.
+        session: SessionId,
+        /// Its place among the results.
+        result: usize,
+        /// The settings.
+        settings: Settings,
     },
     /// The session's message is finished: a result for each of its statements, or how far it came.
     Done {
@@ -108,7 +126,16 @@ pub enum QueryError {
     Refused(#[from] Refused),
     /// The server would answer with an error.
     #[error(transparent)]
-    Sql(#[from] SqlError),
+    Sql(SqlError),
+}
+
+impl From<SqlError> for QueryError {
+    fn from(error: SqlError) -> QueryError {
+        match crate::world::database::sql::refuse::Refused::of_error(&error) {
+            Some(refused) => QueryError::Refused(refused.into()),
+            None => QueryError::Sql(error),
+        }
+    }
 }
 
 impl From<crate::world::database::sql::refuse::Refused> for Refused {
@@ -259,6 +286,7 @@ impl Database {
                         return Err(refused_at(planned, refused));
                     }
                 }
+                // A DO block is DDL in a loop; what it can hold is found by doing it.
                 Kind::Sql(_) | Kind::Do { .. } => {
                     let copy = copy.get_or_insert_with(|| self.clone());
                     let text = Arc::clone(&planned.statement.text);
@@ -287,6 +315,11 @@ impl Database {
         self.call(now, branch, |call| call.send(session, sql))
     }
 
+    /// A statement that was stopped goes on.
+    pub fn go_on(&mut self, session: SessionId, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        self.call(now, branch, |call| call.drive(session))
+    }
+
     /// The connection is gone: its transaction is rolled back, its session locks are released.
     pub fn disconnect(&mut self, session: SessionId, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
         self.call(now, branch, |call| {
@@ -301,12 +334,33 @@ impl Database {
         self.call(now, branch, |call| call.pass_time())
     }
 
+    /// From here on a deadlock lasts until [`Database::check_deadlocks`] looks for one, as it does on the server until a timer fires.
+    pub fn be_patient(&mut self) {
+        self.engine.patient = true;
+    }
+
+    /// Looks for a deadlock and ends it: by its victim, or by letting somebody go before his turn. Without events there was none.
+    pub fn check_deadlocks(&mut self, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        let mut call = Call {
+            engine: &mut self.engine,
+            now,
+            branch,
+            events: Vec::new(),
+            pacer: Pacer::default(),
+        };
+        call.settle_with(true);
+        let events = call.events;
+        self.touched.0 = self.engine.store.take_footprint();
+        events
+    }
+
     fn call(&mut self, now: i64, branch: &mut dyn Branch, act: impl FnOnce(&mut Call<'_>)) -> Vec<DbEvent> {
         let mut call = Call {
             engine: &mut self.engine,
             now,
             branch,
             events: Vec::new(),
+            pacer: Pacer::default(),
         };
         act(&mut call);
         call.settle();
@@ -326,10 +380,46 @@ impl Database {
 
     /// Whether the session's message waits.
     pub fn is_blocked(&self, session: SessionId) -> bool {
-        self.engine
-            .sessions
-            .get(&session)
-            .is_some_and(|session| session.running.is_some())
+        self.running(session).is_some_and(|running| !running.stopped)
+    }
+
+    /// Whether the session's statement was stopped at a point inside of it.
+    pub fn is_stopped(&self, session: SessionId) -> bool {
+        self.running(session).is_some_and(|running| running.stopped)
+    }
+
+    fn running(&self, session: SessionId) -> Option<&Running> {
+        self.engine.sessions.get(&session)?.running.as_deref()
+    }
+
+    /// What a statement that was stopped has done last, in words: `has locked a row of jobs`.
+    pub fn tell(&self, after: Option<machine::Access>) -> String {
+        use machine::Access::{Advisory, Key, Row, Sequence, Table, Write};
+        let catalog = &self.engine.catalog;
+        let table = |number: u16| {
+            let mut tables = catalog.tables.values();
+            let known = tables.find(|table| table.id.0 == number);
+            known.map_or_else(|| "a table".to_owned(), |table| table.name.to_string())
+        };
+        match after {
+            Some(Row { table: of, .. }) => format!("has locked a row of {}", table(of)),
+            Some(Write { table: of }) => format!("has written a row of {}", table(of)),
+            Some(Key { index, .. }) => {
+                let mut indexes = catalog.tables.values().flat_map(|table| table.indexes.iter());
+                let known = indexes.find(|known| known.id.0 == index);
+                format!(
+                    "has entered its key in {}",
+                    known.map_or("an index", |index| &index.name)
+                )
+            }
+            Some(Advisory { pair: false, key, .. }) => format!("has asked for the advisory lock {key}"),
+            Some(Advisory { pair: true, key, .. }) => {
+                format!("has asked for the advisory lock {}, {}", key >> 32, key as i32)
+            }
+            Some(Table { table: of, .. }) => format!("has locked {}", table(of)),
+            Some(Sequence { .. }) => "has drawn its number".to_owned(),
+            _ => "its snapshot is from here".to_owned(),
+        }
     }
 
     /// Whether the session is inside a transaction block (also a failed one).

@@ -5,6 +5,7 @@
 
 mod block;
 mod catalog;
+mod changes;
 mod control;
 mod ddl;
 mod engine;
@@ -13,6 +14,7 @@ mod footprint;
 mod journal;
 mod made;
 mod message;
+mod pacer;
 mod plan;
 mod plan_cache;
 mod planner;
@@ -21,6 +23,7 @@ mod run;
 mod script;
 mod services;
 mod session;
+mod settings;
 
 #[cfg(test)]
 mod tests;
