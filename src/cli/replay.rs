@@ -105,7 +105,12 @@ fn in_model(scenario: &Scenario, schedule: &Schedule, output: &Output) -> Exit {
     let ended = scenario.system.is_final(&state);
     let breaches = scenario.system.breaches(&state, ended);
     for breach in &breaches {
-        let sentence = format!("{} is violated: {}", breach.invariant, breach.sentence);
+        let is = if breach.is_error {
+            "can't be judged"
+        } else {
+            "is violated"
+        };
+        let sentence = format!("{} {is}: {}", breach.invariant, breach.sentence);
         // Writing to a String can't fail.
         let _ = writeln!(text, "{}", output.paint.ink(Ink::Red, &sentence));
     }
@@ -119,6 +124,9 @@ fn in_model(scenario: &Scenario, schedule: &Schedule, output: &Output) -> Exit {
         false => text.push_str("the run has not ended: more can happen after these steps\n"),
     }
     output.result(&text);
+    if breaches.iter().any(|breach| breach.is_error) {
+        return Exit::Usage;
+    }
     // As for `run`: a violation that the scenario expects is as expected.
     let expected = breaches
         .iter()

@@ -394,6 +394,8 @@ impl Collected {
                 ..Stats::default()
             },
             reason: self.refused.as_ref().map(|reason| reason.to_string()),
+            warnings: Vec::new(),
         }
+        .settled()
     }
 }

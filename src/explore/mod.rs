@@ -62,7 +62,7 @@ pub fn survey(system: &System) -> System {
         let surveyed = system.with_points(Points::Seen(seen.clone()));
         let parts = Parts::default();
         let alike = Alike::of(&surveyed);
-        let search = Search::run(&surveyed, &parts, alike.as_ref(), &options, Instant::now());
+        let search = Search::run(&surveyed, &parts, alike.as_ref(), None, &options, Instant::now());
         if search.unforeseen {
             seen.merge(&search.learned.seen);
             continue;
@@ -84,6 +84,11 @@ pub fn explore(system: &System, options: &Options) -> Finding {
     // A part of an exploration does not know what the other parts touch.
     let is_part = options.shard.is_some_and(|(_, of)| of > 1) || options.resume.is_some() || options.keep.is_some();
     let learns = options.points && *system.points() == Points::All && !is_part;
+    let noting = system.noting();
+    let (system, notes) = match &noting {
+        Some((system, notes)) => (system, Some(notes)),
+        None => (system, None),
+    };
     let mut seen = Seen::default();
     loop {
         let system = match learns {
@@ -92,7 +97,7 @@ pub fn explore(system: &System, options: &Options) -> Finding {
         };
         let parts = Parts::default();
         let alike = if options.symmetry { Alike::of(&system) } else { None };
-        let search = Search::run(&system, &parts, alike.as_ref(), options, started);
+        let search = Search::run(&system, &parts, alike.as_ref(), notes, options, started);
         if search.is_foreign {
             let reason = "the checkpoint's steps do not lead to its states: it is of another system";
             return Finding::without_run(Driver::Explore, system.spec(), Verdict::Error, reason);
@@ -102,6 +107,11 @@ pub fn explore(system: &System, options: &Options) -> Finding {
             seen.merge(&search.learned.seen);
             continue;
         }
-        return refine::conclude(search, options, started);
+        let mut finding = refine::conclude(search, options, started);
+        // Of a search that was stopped nobody knows what it would have passed.
+        if let (Some(vacuity), Some(notes), Evidence::Exhausted) = (&system.spec().vacuity, notes, &finding.evidence) {
+            finding.warnings = vacuity.warnings(notes);
+        }
+        return finding;
     }
 }

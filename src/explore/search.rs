@@ -16,7 +16,7 @@ use super::symmetry::Alike;
 use super::verdict::Limit;
 use super::visited::Visited;
 use super::worker::{Share, Worker};
-use crate::machine::Renaming;
+use crate::machine::{Notes, Renaming};
 use crate::system::{Learned, Outcome, Points, Step, System};
 
 /// States that are expanded together, at most. A constant: results must not depend on it being chosen.
@@ -63,6 +63,8 @@ pub(super) struct Search<'a> {
     pub(super) learned: Learned,
     /// A statement was not stopped where somebody could notice, as is known now.
     pub(super) unforeseen: bool,
+    /// Where the machines note what they pass.
+    pub(super) notes: Option<Arc<Notes>>,
 }
 
 /// Final states that show the same.
@@ -82,6 +84,7 @@ impl<'a> Search<'a> {
         system: &'a System,
         parts: &'a Parts,
         alike: Option<&'a Alike>,
+        notes: Option<&Arc<Notes>>,
         options: &Options,
         started: Instant,
     ) -> Self {
@@ -92,6 +95,7 @@ impl<'a> Search<'a> {
         };
         loop {
             let mut search = Search::new(system, parts, alike, looked_at);
+            search.notes = notes.cloned();
             search.explore(resume.take(), options, started);
             if search.is_foreign || search.unforeseen {
                 return search;
@@ -129,6 +133,7 @@ impl<'a> Search<'a> {
             is_foreign: false,
             learned: Learned::default(),
             unforeseen: false,
+            notes: None,
         }
     }
 

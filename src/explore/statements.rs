@@ -160,6 +160,7 @@ fn system(sessions: &[Vec<String>], faults: FaultBudget) -> System {
                 query: "select * from c".into(),
             },
         ],
+        vacuity: None,
         identity: format!("{sessions:?} {faults:?}").into(),
     })
 }

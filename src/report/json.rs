@@ -59,6 +59,9 @@ pub(super) struct One {
     pub(super) bounds: Map<String, Value>,
     pub(super) stats: Stats,
     pub(super) reason: Option<String>,
+    /// What no schedule showed, one sentence each: what holds may hold for want of trying.
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
     /// For an exploration that is a part of one: what is needed to join it with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) split: Option<Split>,
@@ -134,6 +137,7 @@ fn one(record: &Record) -> One {
             seconds: (finding.stats.seconds * 1000.0).round() / 1000.0,
         },
         reason: finding.reason.clone().or_else(|| surprise.cloned()),
+        warnings: finding.warnings.iter().map(ToString::to_string).collect(),
         split: record.split.then(|| Split {
             complete,
             violates: violates.iter().map(|name| name.to_string()).collect(),

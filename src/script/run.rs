@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use super::bound::{Bound, Typed, to_json};
-use super::code::{Body, Control, Op, Pc, Shared, bit};
+use super::code::{Body, Cast, Code, Control, Mark, Op, Pc, Shared, bit};
 use super::expr::{Expr, Operand};
 use super::raised::Raised;
 use crate::machine::http::Fields;
 use crate::machine::service::{Answer, Arguments, Call};
-use crate::machine::{Effect, Machine, Program, Reply, Request, Response, Sql, SqlError, SqlState};
+use crate::machine::{Effect, Failure, Machine, Notebook, Program, Reply, Request, Response, Sql, SqlError, SqlState};
 use crate::value::{Interval, Value};
 use crate::world::database::sql::types::Type;
 
@@ -35,6 +35,11 @@ pub(crate) struct Interpreter {
     /// What an atomic block gives.
     pub(crate) given: Option<Typed>,
     state: &'static str,
+    /// How it failed in its last step, or for good.
+    failure: Option<Failure>,
+    notes: Notebook,
+    /// It was started by another one: its end is not the process's.
+    apart: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -107,6 +112,18 @@ impl Interpreter {
             responded: false,
             given: None,
             state: "running",
+            failure: None,
+            notes: Notebook::default(),
+            apart: false,
+        }
+    }
+
+    /// Notes something about the present operation.
+    fn note(&self, mark: Mark) {
+        if let Some(notes) = &self.notes.0
+            && self.pc < self.code.0.epilogue
+        {
+            notes.pass(self.code.0.number, Code::mark(self.pc, mark));
         }
     }
 
@@ -139,6 +156,13 @@ impl Interpreter {
                 _ => self.session = true,
             }
             return;
+        }
+        let answered = matches!(
+            reply,
+            Reply::Sql(Ok(_)) | Reply::Service(Ok(Answer::Ok(_))) | Reply::Response(Ok(_)) | Reply::Went
+        );
+        if answered {
+            self.note(Mark::Answered);
         }
         match reply {
             Reply::Start => {}
@@ -279,7 +303,39 @@ impl Interpreter {
         } else if self.transaction.open {
             self.transaction.failed = true;
         }
+        if error.code == SqlState::DEADLOCK_DETECTED && !self.expects(error) {
+            self.failure = Some(Failure::DeadlockVictim);
+        }
         self.raise(Raised::from(error));
+    }
+
+    /// Whether something around the present operation names the error, and will handle it.
+    fn expects(&self, error: &SqlError) -> bool {
+        let raised = Raised::from(error);
+        for frame in self.frames.iter().rev() {
+            let names = match frame {
+                Frame::Retry { at, left, .. } if *left > 0 => match self.code.0.ops.get(*at as usize) {
+                    Some(Op::Retry { on, .. }) => vec![on],
+                    _ => Vec::new(),
+                },
+                Frame::Try { target, .. } => self.catches(*target),
+                _ => Vec::new(),
+            };
+            if let Some(names) = names.into_iter().find(|names| raised.matches(names)) {
+                return names.contains(&raised.code);
+            }
+        }
+        false
+    }
+
+    /// The names of the catches that begin there.
+    fn catches(&self, target: Pc) -> Vec<&Vec<Arc<str>>> {
+        let (mut all, mut place) = (Vec::new(), target);
+        while let Some(Op::Catch { names, next, .. }) = self.code.0.ops.get(place as usize) {
+            all.push(names);
+            place = *next;
+        }
+        all
     }
 
     // Errors.
@@ -327,9 +383,28 @@ impl Interpreter {
                 Frame::Loop { .. } | Frame::Each { .. } | Frame::Count { .. } => {}
             }
         }
+        if let Some(notes) = &self.notes.0 {
+            notes.fail(self.code.0.number, &raised.code, self.pc);
+        }
+        if raised.is_mistake(&self.code.0.expected) {
+            self.failure = Some(Failure::Mistake(self.mistake(&raised)));
+        } else if raised.is_from_outside() {
+            self.failure = Some(Failure::FromOutside);
+        }
         self.errors = vec![raised];
         self.state = "failed";
         self.pc = self.code.0.epilogue;
+    }
+
+    /// The present operation, and what is wrong with it.
+    fn mistake(&self, raised: &Raised) -> Arc<str> {
+        let code = &self.code.0;
+        let what = self.op().map(Op::text).unwrap_or_default();
+        let line = match code.lines.get(self.pc as usize) {
+            Some(line) => format!(", line {line}"),
+            None => String::new(),
+        };
+        format!("`{what}`{line}: {} ({})", raised.message, raised.code).into()
     }
 
     fn raise_sql(&mut self, error: &SqlError) {
@@ -370,6 +445,7 @@ impl Interpreter {
         let Some(op) = code.ops.get(self.pc as usize) else {
             return Ok(Some(self.done()));
         };
+        self.note(Mark::Reached);
         match op {
             Op::Sql { .. } => self.sql(op).map(Some),
             Op::RollbackIfOpen => Ok(self.roll_back()),
@@ -419,6 +495,8 @@ impl Interpreter {
                 spawned.values.clone_from(&self.values);
                 spawned.pc = *entry;
                 spawned.responded = true;
+                spawned.notes.clone_from(&self.notes);
+                spawned.apart = true;
                 spawned.forget();
                 Ok(Some(Effect::Spawn {
                     label: label.clone(),
@@ -437,6 +515,9 @@ impl Interpreter {
     fn done(&mut self) -> Effect {
         if self.state == "running" {
             self.state = "done";
+            if let Some(notes) = self.notes.0.as_ref().filter(|_| !self.apart) {
+                notes.pass(self.code.0.number, self.code.0.end_mark());
+            }
         }
         Effect::Done
     }
@@ -467,6 +548,7 @@ impl Interpreter {
                 if !condition.holds(&self.values)? {
                     return self.go(*target);
                 }
+                self.note(Mark::True);
             }
             Op::Hook { entry } => {
                 let hook = Hook {
@@ -635,9 +717,9 @@ impl Interpreter {
         let typed: Result<Vec<Typed>, SqlError> = params.iter().map(|operand| operand.read(&self.values)).collect();
         let typed = typed?;
         let mut text = text.clone();
-        for (behind, number) in casts.iter().rev() {
-            if let Some(Typed { ty, .. }) = typed.get(*number)
-                && *ty != Type::Unknown
+        for Cast { behind, param, always } in casts.iter().rev() {
+            if let Some(Typed { ty, .. }) = typed.get(*param)
+                && (*always && *ty != Type::Unknown || is_time(ty))
             {
                 text = format!("{}::{}{}", &text[..*behind], ty.plain_name(), &text[*behind..]).into();
             }
@@ -710,8 +792,18 @@ impl Interpreter {
 
 impl Machine for Interpreter {
     fn step(&mut self, reply: Reply) -> Effect {
+        // A deadlock is told in the moment after it; a mistake stays.
+        self.failure.take_if(|failure| *failure == Failure::DeadlockVictim);
         self.take(reply);
         self.run()
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.failure.clone()
+    }
+
+    fn take_notes(&mut self, notes: &Notebook) {
+        self.notes.clone_from(notes);
     }
 
     fn state(&self) -> &'static str {
@@ -722,6 +814,14 @@ impl Machine for Interpreter {
     fn name(&self) -> String {
         String::new()
     }
+}
+
+/// Whether values of a type are moments or spans of time.
+fn is_time(ty: &Type) -> bool {
+    matches!(
+        ty,
+        Type::Timestamptz(_) | Type::Timestamp(_) | Type::Date | Type::Interval
+    )
 }
 
 /// Whether a code is one of SQL's; those of services are written in small letters.

@@ -20,6 +20,7 @@ mod schedule;
 mod step;
 mod take;
 mod trace;
+mod vacuity;
 mod view;
 mod ways;
 
@@ -38,11 +39,12 @@ pub use schedule::{Misfit, Schedule, ScheduleError};
 pub use step::{Action, Fault, FaultBudget, Step, Stop};
 pub use take::Taken;
 pub use trace::{Event, Trace};
+pub use vacuity::{Kind as WarningKind, Vacuity, Warning};
 pub(crate) use view::Reads;
 pub(crate) use view::system_tables;
 pub use view::{Exchange, Standing, View};
 
-use crate::machine::{Pid, Program, Reply, Request, Scripted};
+use crate::machine::{Notebook, Notes, Pid, Program, Reply, Request, Scripted};
 use crate::world::World;
 use crate::world::database::Release;
 use ways::Ways;
@@ -64,6 +66,8 @@ pub struct Spec {
     pub invariants: Vec<Arc<dyn Invariant>>,
     /// What of a final state is told.
     pub observations: Vec<Observation>,
+    /// Who says what a search that saw every schedule never saw; `None` where nobody does.
+    pub vacuity: Option<Arc<dyn Vacuity>>,
     /// Everything of the scenario that a schedule depends on, as canonical text: the world, the processes and their design, the
     /// faults. Not what is expected of them.
     pub identity: Arc<str>,
@@ -150,6 +154,25 @@ impl System {
             spec: Arc::new(spec),
             points: self.points.clone(),
         }
+    }
+
+    /// The same system, whose machines note what they pass; `None` where nobody asks for it. Its states are equal to this one's.
+    pub(crate) fn noting(&self) -> Option<(System, Arc<Notes>)> {
+        let notes = Arc::new(self.spec.vacuity.as_ref()?.notes());
+        let book = Notebook(Some(notes.clone()));
+        let mut spec = Spec::clone(&self.spec);
+        for root in &mut spec.roots {
+            root.program = root.program.noting(&book);
+        }
+        for endpoint in spec.endpoints.values_mut() {
+            let (open, book) = (endpoint.open.clone(), book.clone());
+            endpoint.open = Arc::new(move |request: &Request| open(request).noting(&book));
+        }
+        let system = System {
+            spec: Arc::new(spec),
+            points: self.points.clone(),
+        };
+        Some((system, notes))
     }
 
     /// What it was built from.

@@ -99,6 +99,12 @@ pub enum ConductError {
     /// The provider's HTTP server failed.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// It stops a statement in the middle.
+    #[error("step {place} stops a statement in the middle, which is not forced on the server; every other step can be")]
+    Stops {
+        /// The first such step, counted from 1.
+        place: usize,
+    },
 }
 
 /// How long the victim of a deadlock waits before it looks for one, and how long anything may take; one attempt each.
@@ -116,7 +122,11 @@ const ATTEMPTS: [(&str, &str, Duration); 4] = [
 /// When the schedule does not fit the system, or the server is gone.
 pub fn conduct(stage: &mut Stage, system: &System, schedule: &Schedule) -> Result<Conducted, ConductError> {
     let system = &system.on_release(stage.release);
-    perform(stage, system, &Rehearsal::of(system, schedule)?)
+    let rehearsal = Rehearsal::of(system, schedule)?;
+    match rehearsal.stops_at() {
+        Some(place) => Err(ConductError::Stops { place }),
+        None => perform(stage, system, &rehearsal),
+    }
 }
 
 /// A schedule as the model went through it, which is on the server's release.
@@ -131,6 +141,12 @@ impl Rehearsal {
         // For the check of the fingerprint.
         system.replay(schedule)?;
         Ok(Rehearsal(rehearse(system, system.initial(), &schedule.steps, 1)?))
+    }
+
+    /// The first step, counted from 1, that stops a statement in the middle.
+    pub(super) fn stops_at(&self) -> Option<usize> {
+        let stops = self.0.iter().position(|record| !record.step.stops.is_empty());
+        stops.map(|place| place + 1)
     }
 
     /// Whether nothing can happen after it.

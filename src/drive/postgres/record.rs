@@ -179,15 +179,15 @@ pub(super) fn rehearse(system: &System, mut state: State, steps: &[Step], first:
 }
 
 fn is_open(system: &System, before: &State, step: &Step) -> bool {
-    let mut ways = Vec::new();
-    system.outcomes(before, step.action, &mut ways);
-    ways.len() > 1
+    ways(system, before, step).len() > 1
 }
 
-/// Every way in which the world can go in a step, the one that `step` says first.
+/// Every way in which the world can go in a step, the one that `step` says first. Where a statement is stopped is the schedule's choice and not
+/// the world's: all of them stop it there.
 pub(super) fn ways(system: &System, before: &State, step: &Step) -> Vec<Record> {
     let mut all = Vec::new();
     system.outcomes(before, step.action, &mut all);
+    all.retain(|(way, ..)| way.stops == step.stops);
     let open = all.len() > 1;
     let records = all.into_iter().map(|(step, after, taken)| Record {
         step,
@@ -222,12 +222,19 @@ pub(super) fn go_on(system: &System, state: &State, rest: &[Step]) -> Vec<Step> 
     steps
 }
 
-/// Takes a step; the usual way where the world can't go the one that it says.
+/// Takes a step; the usual way where the world can't go the one that it says, without a stop where there is no such point.
 fn take(system: &System, state: &mut State, step: &Step) -> Step {
-    let mut ways = ways(system, state, step);
-    let record = ways.swap_remove(0);
-    *state = record.after;
-    record.step
+    let mut records = ways(system, state, step);
+    if records.is_empty() {
+        records = ways(system, state, &Step::new(step.action));
+    }
+    match records.into_iter().next() {
+        Some(record) => {
+            *state = record.after;
+            record.step
+        }
+        None => step.clone(),
+    }
 }
 
 /// The statements whose sessions are victims of deadlocks: the step that sends it, and the process.

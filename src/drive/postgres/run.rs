@@ -54,6 +54,10 @@ pub fn run(
             Ok(rehearsal) => rehearsal,
             Err(misfit) => return error(format!("{schedule}: {misfit}")),
         };
+        if rehearsal.stops_at().is_some() {
+            tally.stopped += 1;
+            continue;
+        }
         tally.count(&schedule, &rehearsal, system);
         let conducted = match perform(&mut stage, system, &rehearsal) {
             Ok(conducted) => conducted,
@@ -90,6 +94,8 @@ struct Tally {
     runs: u64,
     /// Schedules that pass a race.
     races: u64,
+    /// Schedules that were left out because they stop a statement in the middle.
+    stopped: u64,
     transitions: u64,
     finals: u64,
     depth: u64,
@@ -177,7 +183,7 @@ impl Tally {
     fn finding(self, system: &System, options: &Options, limit: Option<Limit>, start: Instant) -> Finding {
         let spec = system.spec();
         let stats = self.stats(start);
-        let all = options.complete && self.races == 0;
+        let all = options.complete && self.races + self.stopped == 0;
         let evidence = match limit {
             Some(limit) => Evidence::Truncated { limit },
             None if all => Evidence::Exhausted,
@@ -206,16 +212,24 @@ impl Tally {
             }
         });
         let invariants: Vec<Judged> = judged.collect();
-        let reason = match (limit, self.races) {
-            (Some(limit), _) => Some(format!("stopped at {limit}")),
-            (None, 0) => None,
-            (None, 1) => Some(
+        let mut reasons: Vec<String> = limit.iter().map(|limit| format!("stopped at {limit}")).collect();
+        match self.races {
+            0 => {}
+            1 => reasons.push(
                 "1 schedule passes a race that only the server decides: it was followed the way it went".to_owned(),
             ),
-            (None, some) => Some(format!(
+            some => reasons.push(format!(
                 "{some} schedules pass a race that only the server decides: they were followed the way they went"
             )),
-        };
+        }
+        match self.stopped {
+            0 => {}
+            1 => reasons.push("1 schedule stops a statement in the middle and was left out".to_owned()),
+            some => reasons.push(format!(
+                "{some} schedules stop a statement in the middle and were left out"
+            )),
+        }
+        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
         let outcomes = self
             .outcomes
             .into_iter()
@@ -234,6 +248,8 @@ impl Tally {
             bounds: Bounds::of(spec),
             stats,
             reason,
+            warnings: Vec::new(),
         }
+        .settled()
     }
 }

@@ -9,6 +9,7 @@ use crate::script::ast::{Argument, Block, Code, Duration, Fields, Kind, Name, Pa
 use crate::script::code::{Body, Op};
 use crate::script::error::Problem;
 use crate::script::expr::{Expr, Operand};
+use crate::script::operations::{KEYS, operations};
 use crate::value::Value;
 
 impl Compiler<'_> {
@@ -72,6 +73,7 @@ impl Compiler<'_> {
             }
             None => command.service,
         };
+        let operation_name = operation.as_ref();
         let operation = match operation {
             Some(operation) => operation.text.as_str(),
             // `cache del KEY if VALUE` is the cache's compare-and-delete.
@@ -79,6 +81,7 @@ impl Compiler<'_> {
             None if command.operation.is_empty() => "call",
             None => command.operation,
         };
+        self.understood(step, service, operation_name, operation);
         if let Some(name) = bind {
             let columns = match command.answer {
                 // What an external service or a job brings is not known here.
@@ -102,6 +105,46 @@ impl Compiler<'_> {
             arguments: named,
             bind,
         });
+    }
+
+    /// Whether the service knows the operation and its arguments.
+    fn understood(&mut self, step: &Step, service: &str, name: Option<&Name>, operation: &str) {
+        let (Some(known), Kind::Command { arguments, fields, .. }) = (operations(service), &step.kind) else {
+            return;
+        };
+        let span = name.map_or(step.span.clone(), |name| name.span.clone());
+        let Some(found) = known.iter().find(|known| known.name == operation) else {
+            let problem = Problem::new(format!("{service} has no operation `{operation}`"), span)
+                .nearest(operation, known.iter().map(|known| known.name));
+            let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+            self.problems
+                .push(problem.label(format!("it has {}", names.join(", "))));
+            return;
+        };
+        let mut given: Vec<&str> = arguments.iter().map(|(name, _)| *name).collect();
+        for (field, _) in fields.iter().flatten() {
+            let argument = field.text.as_str();
+            let mut all = found.needs.iter().chain(found.takes).chain(&KEYS);
+            if !all.any(|known| *known == argument) {
+                let known = found.needs.iter().chain(found.takes).copied();
+                let names: Vec<&str> = known.clone().collect();
+                let problem = Problem::new(format!("`{operation}` takes no `{argument}`"), field.span.clone())
+                    .label(format!("it takes {}", names.join(", ")))
+                    .nearest(argument, known);
+                self.problems.push(problem);
+            }
+            given.push(argument);
+        }
+        let missing: Vec<&str> = found
+            .needs
+            .iter()
+            .copied()
+            .filter(|needed| !given.contains(needed))
+            .collect();
+        if !missing.is_empty() {
+            let problem = Problem::new(format!("`{operation}` needs `{}`", missing.join("` and `")), span);
+            self.problems.push(problem.label("an argument is missing"));
+        }
     }
 
     fn argument(&mut self, service: &str, name: &str, argument: &Argument, named: &mut Vec<(Arc<str>, Expr)>) {

@@ -37,6 +37,10 @@ pub(crate) struct Setting {
     pub(crate) externals: Vec<String>,
     /// For each endpoint the names of the fields that its handler answers with.
     pub(crate) replies: BTreeMap<String, BTreeSet<String>>,
+    /// Which of the scenario's processes it is.
+    pub(crate) number: usize,
+    /// SQLSTATEs and names of errors that the scenario expects although nothing catches them.
+    pub(crate) expected: Vec<String>,
 }
 
 /// Steps, compiled.
@@ -58,6 +62,10 @@ pub(crate) struct Statement {
     pub(crate) span: Range<usize>,
     /// Offsets of the text with the places in the steps that they came from, ascending.
     pub(crate) origins: Vec<(usize, usize)>,
+    /// Codes and names of the errors that something around the statement catches.
+    pub(crate) caught: Vec<String>,
+    /// Some of its operators get their types from the values of the script.
+    pub(crate) is_cast: bool,
 }
 
 /// Compiles steps; problems, also warnings, have places in the steps.
@@ -84,6 +92,12 @@ struct Compiler<'a> {
     atomic: bool,
     /// The script's own functions in an atomic block, by the names that their values have.
     asked: Vec<(String, &'static Function)>,
+    /// Where the step or the condition begins that is being compiled.
+    at: usize,
+    /// The same for each operation.
+    origins: Vec<usize>,
+    /// Codes and names of the errors that something around the present step catches.
+    caught: Vec<String>,
 }
 
 /// A place in the operations that may not be known yet. Jumps hold labels until the end, when they are replaced.
@@ -106,6 +120,9 @@ impl<'a> Compiler<'a> {
             statements: Vec::new(),
             atomic: false,
             asked: Vec::new(),
+            at: 0,
+            origins: Vec::new(),
+            caught: Vec::new(),
         }
     }
 
@@ -123,6 +140,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn emit(&mut self, op: Op) {
+        self.origins.push(self.at);
         self.ops.push(op);
         self.pending.push(self.active.clone());
     }
@@ -160,6 +178,12 @@ impl<'a> Compiler<'a> {
             self.problems.push(problem);
             return;
         }
+        let around = std::mem::replace(&mut self.at, step.span.start);
+        self.compile_step(step);
+        self.at = around;
+    }
+
+    fn compile_step(&mut self, step: &Step) {
         match &step.kind {
             Kind::Sql { bind, sql } => self.sql(bind, sql),
             Kind::Let { name, value } => {
@@ -237,6 +261,10 @@ impl<'a> Compiler<'a> {
             epilogue,
             isolation: setting.isolation.clone(),
             answers: setting.answers && !self.atomic,
+            number: setting.number,
+            origins: self.origins,
+            lines: Vec::new(),
+            expected: setting.expected.clone(),
         };
         Compiled {
             code: Shared(Arc::new(code)),

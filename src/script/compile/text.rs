@@ -8,11 +8,12 @@ use sqlparser::ast::{self, visit_expressions};
 use super::{Compiler, Statement};
 use crate::script::ast::{Code, Name, Param, Piece, PieceKind};
 use crate::script::bound::Typed;
-use crate::script::code::{Control, Op};
+use crate::script::code::{Cast, Control, Op};
 use crate::script::error::Problem;
-use crate::script::expr::{Expr, Operand, SqlExpr};
+use crate::script::expr::{Expr, Mistake, Operand, SqlExpr};
 use crate::script::words::{FUNCTIONS, Function};
 use crate::value::Value;
+use crate::world::database::sql::func::function_names;
 use crate::world::database::sql::parse::parse_expr;
 use crate::world::database::sql::types::Type;
 
@@ -36,8 +37,13 @@ impl Compiler<'_> {
                     let operand = self.operand(param, &piece.span);
                     let number = number_of(&mut params, operand);
                     text.push_str(&format!("${number}"));
-                    if meets_another(&sql.pieces[place + 1..]) {
-                        casts.push((text.len(), number - 1));
+                    let always = meets_another(&sql.pieces[place + 1..]);
+                    if always || is_summand(&sql.pieces, place) {
+                        casts.push(Cast {
+                            behind: text.len(),
+                            param: number - 1,
+                            always,
+                        });
                     }
                 }
             }
@@ -54,6 +60,8 @@ impl Compiler<'_> {
             text: text.clone(),
             span: sql.span.clone(),
             origins,
+            caught: self.caught.clone(),
+            is_cast: !casts.is_empty(),
         });
         if let Some(name) = bind {
             let columns = output_columns(&text);
@@ -191,14 +199,21 @@ impl Compiler<'_> {
                 return Expr::Const(Typed::NULL);
             }
         };
+        let known = self.problems.len();
         self.strangers(&tree, code);
         self.texts_in_order(&tree, &operands, code);
-        Expr::Sql(Arc::new(SqlExpr {
+        let expr = SqlExpr {
             text,
             tree,
             operands,
             bound: Mutex::new(Vec::new()),
-        }))
+        };
+        if self.problems.len() == known
+            && let Some(mistake) = expr.mistake()
+        {
+            self.mistaken(mistake, code);
+        }
+        Expr::Sql(Arc::new(expr))
     }
 
     /// A bare name (`x`, `x.column`, `x.column[]`) that a step or a parameter gives, and how many pieces it takes.
@@ -334,6 +349,24 @@ impl Compiler<'_> {
     }
 
     /// Replaces calls of the script's own functions by the name of a value that is asked for before.
+    /// An expression that can't be evaluated, whatever its values.
+    fn mistaken(&mut self, mistake: Mistake, code: &Code) {
+        let piece = mistake.word.as_deref().and_then(|word| {
+            let is_it = |piece: &&Piece| matches!(&piece.kind, PieceKind::Word(own) if own.eq_ignore_ascii_case(word));
+            code.pieces.iter().find(is_it)
+        });
+        let span = piece.map_or(code.span.clone(), |piece| piece.span.clone());
+        let mut problem = Problem::new(mistake.message, span);
+        if let Some(help) = mistake.help {
+            problem = problem.help(help);
+        } else if let Some(word) = &mistake.word {
+            let own = FUNCTIONS.iter().map(|function| function.name);
+            problem = problem.nearest(word, function_names().chain(own));
+        }
+        self.problems.push(problem);
+    }
+
+    /// Replaces calls of the script's own functions by the name of a value that a step before asks the world for.
     fn functions(&mut self, pieces: &[Piece]) -> Vec<Piece> {
         let mut all: Vec<Piece> = Vec::new();
         let mut place = 0;
@@ -398,6 +431,12 @@ fn meets_another(pieces: &[Piece]) -> bool {
             pieces.get(operators).map(|piece| &piece.kind),
             Some(PieceKind::Param(_))
         )
+}
+
+/// Whether a value of the script stands beside `+` or `-`.
+fn is_summand(pieces: &[Piece], place: usize) -> bool {
+    let is_sign = |piece: Option<&Piece>| matches!(piece.map(|piece| &piece.kind), Some(PieceKind::Text(text)) if matches!(text.as_str(), "+" | "-"));
+    is_sign(pieces.get(place + 1)) || place.checked_sub(1).is_some_and(|before| is_sign(pieces.get(before)))
 }
 
 fn number_of(operands: &mut Vec<Operand>, operand: Operand) -> usize {

@@ -13,9 +13,11 @@ use crate::script::ast::{Block, Kind, Payload};
 use crate::script::bound::{Bound, Typed};
 use crate::script::code::{Op, Shared};
 use crate::script::compile::{Compiled, Setting, Statement, compile};
+use crate::script::dead::{Dead, Lines, Watched, line_of};
 use crate::script::error::Problem;
 use crate::script::file::ProcessSection;
 use crate::script::parse::parse;
+use crate::script::promises;
 use crate::script::run::Interpreter;
 use crate::system::{Endpoint, Role, Root};
 use crate::value::Value;
@@ -25,6 +27,8 @@ pub(super) struct Processes<'a>(Vec<Process<'a>>);
 
 struct Process<'a> {
     section: &'a ProcessSection,
+    steps: &'a Spanned<String>,
+    block: Block,
     place: Place<'a>,
     role: Role,
     compiled: Compiled,
@@ -55,12 +59,13 @@ const PROVIDER_FIELDS: [&str; 7] = ["id", "type", "intent", "reference", "status
 const OWN_NAMES: [&str; 4] = ["process", "instance", "headers", "request"];
 
 /// The codes that the world's own services refuse with.
-const REFUSALS: [&str; 11] = [
+const REFUSALS: [&str; 12] = [
     "card_declined",
     "idempotency_error",
     "idempotency_key_in_use",
     "resource_missing",
     "parameter_missing",
+    "parameter_invalid_integer",
     "charge_already_refunded",
     "payment_intent_unexpected_state",
     "cache_error",
@@ -74,8 +79,27 @@ impl<'a> Processes<'a> {
         let drafts = drafts(source, problems);
         let common = Common::of(source, &drafts, world);
         common.check_endpoints(source, &drafts, problems);
-        let compiled = drafts.into_iter().map(|draft| common.compile(source, draft, problems));
+        let compiled = drafts
+            .into_iter()
+            .enumerate()
+            .map(|(number, draft)| common.compile(source, number, draft, problems));
         Processes(compiled.collect())
+    }
+
+    /// What of the processes can be dead, for a search to tell.
+    pub(super) fn dead(&self, source: &Source<'_>) -> Dead {
+        let processes = self.0.iter().map(|process| Watched {
+            name: process.section.name.get_ref().as_str().into(),
+            line: line_of(source.text, process.section.name.span().start),
+            lines: Lines::of(source.text, process.steps, &process.place),
+            block: process.block.clone(),
+            code: process.compiled.code.clone(),
+        });
+        let promised = |name: &String| promises::NAMES.contains(&name.as_str());
+        Dead {
+            processes: processes.collect(),
+            promises_nothing: source.sections.invariants.is_empty() && !source.expect.invariants.iter().any(promised),
+        }
     }
 
     /// The code of every process.
@@ -92,6 +116,11 @@ impl<'a> Processes<'a> {
                 .iter()
                 .map(|statement| (&process.place, statement))
         })
+    }
+
+    /// The same, process by process.
+    pub(super) fn statements_by_process(&self) -> impl Iterator<Item = impl Iterator<Item = &Statement>> {
+        self.0.iter().map(|process| process.compiled.statements.iter())
     }
 
     /// Every atomic block, by its text.
@@ -349,7 +378,13 @@ impl Common {
         problems.append(&mut hidden);
     }
 
-    fn compile<'a>(&self, source: &Source<'a>, draft: Draft<'a>, problems: &mut Vec<Problem>) -> Process<'a> {
+    fn compile<'a>(
+        &self,
+        source: &Source<'a>,
+        number: usize,
+        draft: Draft<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Process<'a> {
         let section = draft.section;
         let place = Place::of(source.text, draft.steps);
         let role = role(section, problems);
@@ -368,9 +403,15 @@ impl Common {
             errors: self.errors.clone(),
             externals: self.externals.clone(),
             replies: self.replies.clone(),
+            number,
+            expected: source.expect.errors.clone(),
         };
         let mut found = Vec::new();
-        let compiled = compile(&draft.block, &setting, &mut found);
+        let mut compiled = compile(&draft.block, &setting, &mut found);
+        if let Some(code) = Arc::get_mut(&mut compiled.code.0) {
+            let lines = Lines::of(source.text, draft.steps, &place);
+            code.lines = code.origins.iter().map(|origin| lines.line(*origin)).collect();
+        }
         for name in &params {
             if slot(&compiled.code, name).is_none() && !name.starts_with('_') {
                 let span = section.params.as_ref().map(Spanned::span).unwrap_or_default();
@@ -380,6 +421,8 @@ impl Common {
         problems.extend(found.into_iter().map(|problem| moved(problem, &place)));
         Process {
             section,
+            steps: draft.steps,
+            block: draft.block,
             place,
             role,
             compiled,

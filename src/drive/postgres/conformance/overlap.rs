@@ -118,6 +118,7 @@ impl Meeting {
             faults: FaultBudget::NONE,
             invariants: Vec::new(),
             observations: std::iter::once(answers).chain(rows).collect(),
+            vacuity: None,
             identity: format!("{:?}", self.sessions).into(),
         }))
     }

@@ -262,50 +262,97 @@ impl Database {
 
     /// Whether every statement of the text is known to the model, in this database.
     ///
-    /// Statements that the server would refuse as well (an unknown column, say) are no matter of this. DDL is judged by trying it out on
-    /// a copy.
+    /// Statements that the server would refuse as well (an unknown column, say) are no matter of this: [`Database::prepare`] looks at those
+    /// too. DDL is judged by trying it out on a copy.
+    ///
+    /// # Errors
+    /// SQL that the model does not know, with its place.
     pub fn check(&self, sql: &str) -> Result<(), Refused> {
+        match self.look_at(sql, false) {
+            Err(QueryError::Refused(refused)) => Err(refused),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the server could prepare every statement of the text, in this database: names, types, the number of values, conflict
+    /// targets, functions. Utility statements and DDL are tried out on a copy.
+    ///
+    /// # Errors
+    /// SQL that the model does not know; or what the server would answer before it looked at any row.
+    pub fn prepare(&self, sql: &str) -> Result<(), QueryError> {
+        self.look_at(sql, true)
+    }
+
+    fn look_at(&self, sql: &str, strict: bool) -> Result<(), QueryError> {
         let text: Arc<str> = sql.into();
-        let message = self.engine.catalog.plans.get(&text, || Message::parse(&text))?;
+        let parsed = self.engine.catalog.plans.get(&text, || Message::parse(&text));
+        let message = parsed.map_err(Refused::from)?;
         let mut copy: Option<Database> = None;
         for planned in &message.statements {
             let catalog = copy.as_ref().map_or(&self.engine.catalog, |copy| &copy.engine.catalog);
-            match &planned.statement.kind {
-                Kind::Sql(statement) if super::ddl::is_query(statement) => {
+            let outcome = match &planned.statement.kind {
+                Kind::Sql(statement) if super::ddl::is_query(statement) => match &copy {
+                    None => planned.plan(catalog).map(|_| ()),
                     // A plan depends on the catalog; the one of the copy is not cached.
-                    let result = match &copy {
-                        None => planned.plan(catalog).map(|_| ()),
-                        Some(_) => super::planner::plan_statement(catalog, statement, Vec::new(), &[]).map(|_| ()),
-                    };
-                    if let Err(BindError::Refused(refused)) = result {
-                        return Err(refused_at(planned, refused));
-                    }
-                }
-                Kind::Prepare { .. } if copy.is_none() => {
-                    if let Err(BindError::Refused(refused)) = planned.plan(catalog) {
-                        return Err(refused_at(planned, refused));
-                    }
-                }
+                    Some(_) => super::planner::plan_statement(catalog, statement, Vec::new(), &[]).map(|_| ()),
+                },
+                Kind::Prepare { .. } if copy.is_none() => planned.plan(catalog).map(|_| ()),
                 // A DO block is DDL in a loop; what it can hold is found by doing it.
                 Kind::Sql(_) | Kind::Do { .. } => {
                     let copy = copy.get_or_insert_with(|| self.clone());
-                    let text = Arc::clone(&planned.statement.text);
-                    for event in copy.execute(SCRIPT, &Sql::new(text), 0, &mut Usual) {
-                        if let DbEvent::Refused { mut refused, .. } = event {
-                            if refused.line <= 1 {
-                                refused.column += planned.statement.place.1.saturating_sub(1);
-                            }
-                            refused.line = refused.line.max(1) + planned.statement.place.0.saturating_sub(1);
-                            return Err(refused);
-                        }
-                    }
-                    copy.disconnect(SCRIPT, 0, &mut Usual);
+                    copy.try_out(planned, strict)?;
+                    Ok(())
                 }
-                Kind::Notify { .. } => return Err(planned.refuse("NOTIFY").into()),
+                Kind::Lock(lock) if strict => {
+                    let known = |name: &&String| !catalog.has_relation(name);
+                    match lock.tables.iter().find(known) {
+                        Some(unknown) => Err(super::catalog::no_relation(unknown).into()),
+                        None => Ok(()),
+                    }
+                }
+                Kind::Notify { .. } => return Err(Refused::from(planned.refuse("NOTIFY")).into()),
+                _ => Ok(()),
+            };
+            match outcome {
+                Err(BindError::Refused(refused)) => return Err(refused_at(planned, refused).into()),
+                Err(BindError::Sql(error)) if strict && is_of_preparing(&error) => return Err(error.into()),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Runs a utility statement or DDL on this copy, to see whether it is known.
+    fn try_out(&mut self, planned: &super::message::Planned, strict: bool) -> Result<(), QueryError> {
+        let text = Arc::clone(&planned.statement.text);
+        for event in self.execute(SCRIPT, &Sql::new(text), 0, &mut Usual) {
+            match event {
+                DbEvent::Refused { mut refused, .. } => {
+                    if refused.line <= 1 {
+                        refused.column += planned.statement.place.1.saturating_sub(1);
+                    }
+                    refused.line = refused.line.max(1) + planned.statement.place.0.saturating_sub(1);
+                    return Err(refused.into());
+                }
+                DbEvent::Done {
+                    result: Err(failure), ..
+                } if strict && is_of_preparing(&failure.error) => return Err(failure.error.into()),
+                _ => {}
+            }
+        }
+        self.disconnect(SCRIPT, 0, &mut Usual);
+        Ok(())
+    }
+
+    /// Every table with the names of its columns, and every view without, in order.
+    pub fn relations(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        let catalog = &self.engine.catalog;
+        let tables = catalog.tables.iter().map(|(name, table)| {
+            let columns = table.columns.iter().map(|column| column.name.clone());
+            (name.clone(), columns.collect())
+        });
+        let views = catalog.views.keys().map(|name| (name.clone(), Vec::new()));
+        tables.chain(views).collect()
     }
 
     /// Sends one message (it may hold several statements) of a session and lets everybody run who can, until each is done or blocked.
@@ -497,4 +544,10 @@ fn refused_at(planned: &super::message::Planned, refused: crate::world::database
         BindError::Refused(refused) => refused.into(),
         BindError::Sql(_) => planned.refuse("statement").into(),
     }
+}
+
+/// Whether the server answers so before it looks at any row: class 42 and 0A, and literals that their type can't read.
+fn is_of_preparing(error: &SqlError) -> bool {
+    let code = error.code.as_str();
+    code.starts_with("42") || code.starts_with("0A") || matches!(code, "22P02" | "22007" | "22008")
 }

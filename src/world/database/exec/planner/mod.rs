@@ -20,7 +20,7 @@ use sqlparser::ast;
 use crate::world::database::exec::catalog::Catalog;
 use crate::world::database::sql::bind::coerce;
 use crate::world::database::sql::cast::Context;
-use crate::world::database::sql::expr::{AggregateCall, Expr, SetCall};
+use crate::world::database::sql::expr::{AggregateCall, Expr, SetCall, Volatile};
 use crate::world::database::sql::refuse::{BindError, Refused, not_modelled};
 use crate::world::database::sql::scope::{Binder, ParamTypes, Scope};
 use crate::world::database::sql::types::Type;
@@ -201,11 +201,13 @@ impl Planner<'_> {
                 return Err(not_modelled(format!("{} in the result of this form of query", ty.plain_name())).into());
             };
             let expr = std::mem::replace(output, Expr::NULL);
-            let context = match ty {
-                Type::Regclass => Context::Explicit,
-                _ => Context::Output,
+            *output = match ty {
+                Type::Regclass => Expr::Volatile {
+                    call: Volatile::RegclassName,
+                    args: [expr].into(),
+                },
+                _ => coerce(expr, ty, &Type::Text, Context::Output, self)?,
             };
-            *output = coerce(expr, ty, &Type::Text, context, self)?;
         }
         Ok(())
     }
