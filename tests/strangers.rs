@@ -129,6 +129,7 @@ fn sends(messages: &[&str]) -> System {
     System::new(Spec {
         name: "strangers".into(),
         roots: roots.collect(),
+        vacuity: None,
         endpoints: Default::default(),
         world: World {
             database,
