@@ -107,7 +107,10 @@ fn sessions_whose_statements_are_sent_at_once_meet(server: &Server) {
     for lacking in &found.lacking {
         eprintln!("{lacking}");
     }
-    assert!(found.lacking.is_empty(), "the server does what the model does not allow");
+    assert!(
+        found.lacking.is_empty(),
+        "the server does what the model does not allow"
+    );
     assert_eq!((found.tries, found.unexplored), (20 * u64::from(meetings), 0));
     let ends = found.shown + found.lacking.len() as u64;
     assert!(ends > u64::from(plan.meetings), "each meeting ended in one way only");

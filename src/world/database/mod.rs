@@ -27,7 +27,12 @@
 //!   read first. It matters when both are pivots at that transaction's COMMIT: which of them is to fail.
 //! - **An index is one page** to serializable transactions, as a small index is; larger ones would conflict less often.
 //! - **Statements take no time.** Only `pg_sleep` and waits let the world's clock move.
-//! - **Vacuum, hint bits, transaction numbers and physical places** do not show. Versions that nobody can see are gone at once; on the
+//! - **Clocks are the world's**: `now()` is the moment of the transaction's begin, in a schema and a seed the world's start. The strings `'now'`
+//!   and `'today'`, `current_time`, `localtime` and `timeofday()` are refused.
+//! - **What a server makes up** (`gen_random_uuid()`, `random()`, the numbers of transactions and connections) is fresh: no two are equal. A random value
+//!   is named after who draws it, so that one order of such values stands for all; nothing may be compared with `random()` or ordered by it. A
+//!   transaction has its number from the first time that it asks, on the server from its first write; snapshots as values are refused.
+//! - **Vacuum, hint bits and physical places** do not show. Versions that nobody can see are gone at once; on the
 //!   server a transaction that is to fail with 40001 already does so when it meets one.
 //! - **Rows with equal sort keys keep their order.** The server's quicksort moves them about when there are seven or more.
 //! - **The release**: 15.20 reads the row that an ON CONFLICT met where 15.18 does not, and knows whose a number is that came before the
