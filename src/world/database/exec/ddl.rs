@@ -14,7 +14,7 @@ use crate::value::Value;
 use crate::world::database::sql::fold;
 use crate::world::database::sql::names;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
-use crate::world::database::store::{Key, KeyCheck, Nulls, SessionId, Store, Strength, TableId, TableMode};
+use crate::world::database::store::{AccessKind, Key, KeyCheck, Nulls, SessionId, Store, Strength, TableId, TableMode};
 
 use super::catalog::{Catalog, Index, Sequence, Table, UNDEFINED_TABLE, View, no_relation};
 use super::engine::{Call, Halt};
@@ -131,6 +131,8 @@ impl Call<'_> {
 
     /// The catalog, to be changed. The transaction remembers what it was.
     fn change(&mut self, id: SessionId) -> &mut Catalog {
+        // Others see it at once, whatever they ask for by name.
+        self.engine.store.note_catalog(AccessKind::Publish);
         let before = Arc::clone(&self.engine.catalog);
         self.session_mut(id).undo.get_or_insert(before);
         let mut changed = (*self.engine.catalog).clone();

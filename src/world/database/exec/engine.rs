@@ -9,7 +9,7 @@ use crate::world::database::sql::cast::coerce_param;
 use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
 use crate::world::database::sql::types::Type;
-use crate::world::database::store::{Level, SessionId, Stop, Store, TxState, Wakeups};
+use crate::world::database::store::{AccessKind, Level, SessionId, Stop, Store, TxState, Wakeups};
 
 use super::catalog::Catalog;
 use super::facade::{DbEvent, Failure, Severity};
@@ -313,6 +313,7 @@ impl Call<'_> {
             return;
         };
         super::ddl::drop_new(&mut self.engine.store, &before, &self.engine.catalog);
+        self.engine.store.note_catalog(AccessKind::Publish);
         self.engine.catalog = before;
     }
 
@@ -368,6 +369,7 @@ impl Call<'_> {
             return result.map(|()| Rows::default());
         }
         self.open(id);
+        self.engine.store.note_catalog(AccessKind::Read);
         match kind {
             Kind::Sql(statement) if super::ddl::is_query(statement) => {
                 let plan = planned.plan(&self.engine.catalog)?;

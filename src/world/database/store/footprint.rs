@@ -39,6 +39,8 @@ pub enum Resource {
     Serializable,
     /// The end of a session's transaction, which others wait for.
     Transaction(SessionId),
+    /// What tables, columns, indexes, sequences and views there are.
+    Catalog,
 }
 
 /// How.
@@ -119,6 +121,11 @@ impl Store {
             next = version.end.and_then(|end| end.next);
             self.note(Resource::Row(table, name), kind);
         }
+    }
+
+    /// Notes that the catalog, which is not the store's own, was asked or changed.
+    pub(in crate::world::database) fn note_catalog(&mut self, kind: AccessKind) {
+        self.note(Resource::Catalog, kind);
     }
 
     pub(super) fn note(&mut self, resource: Resource, kind: AccessKind) {
