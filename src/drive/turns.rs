@@ -328,16 +328,13 @@ impl Collected {
         };
         let judged = spec.invariants.iter().map(|invariant| {
             let broken = self.broken.get(invariant.name());
-            Judged {
-                invariant: invariant.name().into(),
-                verdict: broken.map_or(unbroken, |_| Verdict::Violated),
-                counterexample: broken.map(|(steps, breach)| Counterexample {
-                    schedule: schedule(steps),
-                    breach: breach.clone(),
-                    decisive: None,
-                    shortest: false,
-                }),
-            }
+            let counterexample = broken.map(|(steps, breach)| Counterexample {
+                schedule: schedule(steps),
+                breach: breach.clone(),
+                decisive: None,
+                shortest: false,
+            });
+            Judged::of(invariant.name(), counterexample, unbroken)
         });
         let invariants: Vec<Judged> = judged.collect();
         let verdict = invariants.iter().fold(unbroken, |all, one| all.and(one.verdict));

@@ -125,16 +125,13 @@ impl<'a> Search<'a> {
         };
         let judged = spec.invariants.iter().map(|invariant| {
             let broken = self.broken.get(invariant.name());
-            Judged {
-                invariant: invariant.name().into(),
-                verdict: broken.map_or(unbroken, |_| Verdict::Violated),
-                counterexample: broken.map(|(place, breach)| Counterexample {
-                    schedule: self.schedule(*place),
-                    breach: breach.clone(),
-                    decisive: None,
-                    shortest: true,
-                }),
-            }
+            let counterexample = broken.map(|(place, breach)| Counterexample {
+                schedule: self.schedule(*place),
+                breach: breach.clone(),
+                decisive: None,
+                shortest: true,
+            });
+            Judged::of(invariant.name(), counterexample, unbroken)
         });
         let invariants: Vec<Judged> = judged.collect();
         let verdict = invariants.iter().fold(unbroken, |all, one| all.and(one.verdict));

@@ -212,7 +212,7 @@ pub struct Finding {
     pub reason: Option<String>,
 }
 
-/// The verdict of one invariant.
+/// The verdict of one invariant. It is made by [`Judged::of`] only, so that nothing is violated without a run that shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// Its name.
@@ -221,6 +221,40 @@ pub struct Judged {
     pub verdict: Verdict,
     /// If it is violated: how.
     pub counterexample: Option<Counterexample>,
+    made: Made,
+}
+
+/// Keeps others from writing a [`Judged`] down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Made;
+
+impl Judged {
+    /// Violated if there is a run that breaks it, else `unbroken`; and an error where that says "violated" all the same: then a driver has seen
+    /// a bad state and no way to it.
+    pub fn of(invariant: impl Into<Arc<str>>, counterexample: Option<Counterexample>, unbroken: Verdict) -> Judged {
+        let verdict = match (&counterexample, unbroken) {
+            (Some(_), _) => Verdict::Violated,
+            (None, Verdict::Violated) => Verdict::Error,
+            (None, unbroken) => unbroken,
+        };
+        Judged {
+            invariant: invariant.into(),
+            verdict,
+            counterexample,
+            made: Made,
+        }
+    }
+
+    /// What two parts of a search say of it together: the shorter of their runs; without any, the worse of their verdicts.
+    #[must_use]
+    pub fn and(&self, other: &Judged) -> Judged {
+        let runs = [self, other].into_iter().filter_map(|judged| judged.counterexample.as_ref());
+        let shortest = runs.min_by_key(|found| found.schedule.steps.len());
+        match self.verdict.and(other.verdict) {
+            Verdict::Error => Judged::of(self.invariant.clone(), None, Verdict::Error),
+            verdict => Judged::of(self.invariant.clone(), shortest.cloned(), verdict),
+        }
+    }
 }
 
 /// A run that breaks an invariant.
@@ -261,6 +295,9 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// The name of the bound that loom has of its own.
+    pub const PREEMPTIONS: &'static str = "preemptions";
+
     /// The bounds that a scenario states.
     pub fn of(spec: &Spec) -> Self {
         Bounds {
@@ -319,16 +356,39 @@ impl Finding {
             invariants: spec
                 .invariants
                 .iter()
-                .map(|invariant| Judged {
-                    invariant: invariant.name().into(),
-                    verdict,
-                    counterexample: None,
-                })
+                .map(|invariant| Judged::of(invariant.name(), None, verdict))
                 .collect(),
             outcomes: Vec::new(),
             bounds: Bounds::of(spec),
             stats: Stats::default(),
             reason: Some(reason.into()),
+        }
+    }
+
+    /// Whether every schedule within the scenario's own bounds was tried: what was not broken then is proved.
+    pub fn is_proof(&self) -> bool {
+        self.evidence == Evidence::Exhausted && self.preemptions().is_none()
+    }
+
+    /// The bound on preemptions that a driver had beside the scenario's own bounds.
+    pub fn preemptions(&self) -> Option<u64> {
+        let own = self.bounds.own.iter();
+        let mut named = own.filter(|(name, _)| *name == Bounds::PREEMPTIONS);
+        named.next().map(|(_, count)| *count)
+    }
+
+    /// Where a driver has looked that does not try everything: `in 256 storms`, `within 1 preemption`.
+    pub fn scope(&self) -> String {
+        let noun = match self.driver {
+            Driver::Storm => "storm",
+            _ => "schedule",
+        };
+        match (&self.evidence, self.preemptions()) {
+            (Evidence::Exhausted, Some(most)) => format!("within {}", counted(most, "preemption")),
+            (Evidence::Exhausted, None) => "in every schedule".to_owned(),
+            (Evidence::Sampled { runs, .. }, _) => format!("in {}", counted(*runs, noun)),
+            (Evidence::Truncated { limit }, _) => format!("before it was stopped at {limit}"),
+            (Evidence::Nothing, _) => "in no schedule".to_owned(),
         }
     }
 
@@ -356,9 +416,47 @@ impl Finding {
     }
 }
 
+/// A number of things, as in `1 crash` or `997,981 states`.
+pub fn counted(count: u64, noun: &str) -> String {
+    let plural = match noun {
+        _ if count == 1 => noun.to_owned(),
+        noun if noun.ends_with('y') => format!("{}ies", &noun[..noun.len() - 1]),
+        noun if noun.ends_with("sh") || noun.ends_with("ss") => format!("{noun}es"),
+        noun => format!("{noun}s"),
+    };
+    let digits = count.to_string();
+    let mut number = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            number.push(',');
+        }
+        number.push(digit);
+    }
+    format!("{number} {plural}")
+}
+
 #[cfg(test)]
 mod tests {
+    use super::{Judged, counted};
+
+    #[test]
+    fn numbers_are_told_as_people_write_them() {
+        assert_eq!(counted(1, "crash"), "1 crash");
+        assert_eq!(counted(2, "lost reply"), "2 lost replies");
+        assert_eq!(counted(997_981, "state"), "997,981 states");
+        assert_eq!(counted(1_000, "process"), "1,000 processes");
+        assert_eq!(counted(100, "storm"), "100 storms");
+    }
+
     use super::Verdict::{Error, Held, Skipped, Unknown, Violated};
+
+    #[test]
+    fn nothing_is_violated_without_a_run_that_shows_it() {
+        assert_eq!(Judged::of("a", None, Violated).verdict, Error);
+        assert_eq!(Judged::of("a", None, Held).verdict, Held);
+        let error = Judged::of("a", None, Error);
+        assert_eq!(error.and(&Judged::of("a", None, Held)).verdict, Error);
+    }
 
     #[test]
     fn verdicts_join_to_the_worse_one() {

@@ -109,3 +109,6 @@ pub fn tell_row(row: &[Option<Arc<str>>]) -> String {
     let cells: Vec<&str> = row.iter().map(|cell| cell.as_deref().unwrap_or("null")).collect();
     format!("({})", cells.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

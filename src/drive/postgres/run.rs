@@ -176,16 +176,13 @@ impl Tally {
         };
         let judged = spec.invariants.iter().map(|invariant| {
             let broken = self.broken.get(invariant.name());
-            Judged {
-                invariant: invariant.name().into(),
-                verdict: broken.map_or(unbroken, |_| Verdict::Violated),
-                counterexample: broken.map(|(schedule, breach)| Counterexample {
-                    schedule: schedule.clone(),
-                    breach: breach.clone(),
-                    decisive: None,
-                    shortest: false,
-                }),
-            }
+            let counterexample = broken.map(|(schedule, breach)| Counterexample {
+                schedule: schedule.clone(),
+                breach: breach.clone(),
+                decisive: None,
+                shortest: false,
+            });
+            Judged::of(invariant.name(), counterexample, unbroken)
         });
         let invariants: Vec<Judged> = judged.collect();
         let reason = match (limit, self.left_out) {
