@@ -5,45 +5,47 @@ mod support;
 use serde_json::Value;
 use support::{HARDENED, Project, Told};
 
-/// A lost update that one storm does not meet.
-const COUNTER: &str = r#"title = "Two requests read a counter, add one, and write it back"
+/// An order that takes two switches in the middle: one storm does not meet it, nor does loom with one preemption.
+const COUNTER: &str = r#"title = "Two requests write two lines each into one log"
 drivers = ["explore", "storm"]
 
 [world]
-schema = "create table pages (id bigint primary key, views bigint not null);"
-seed = "insert into pages values (1, 0);"
+schema = "create table log (id bigint primary key, line int not null); create table last (id bigint not null);"
+seed = "insert into last values (0);"
 
 [[process]]
-name = "view"
-count = 2
+name = "writer"
+params = [{ me = 1 }, { me = 2 }]
 steps = '''
-p := select views from pages where id = 1;
-update pages set views = :p.views + 1 where id = 1;
+a := update last set id = id + 1 returning id;
+insert into log values (:a.id, :me);
+b := update last set id = id + 1 returning id;
+insert into log values (:b.id, :me);
 respond 200;
 '''
 
 [[invariant]]
-name = "no-lost-update"
-query = "select views from pages where views <> (select count(*) from responses where status = 200)"
+name = "no-zigzag"
+query = "select 1 from log a, log b, log c, log d where a.id < b.id and b.id < c.id and c.id < d.id and a.line <> b.line and b.line <> c.line and c.line <> d.line"
 
 [[invariant]]
-name = "no-gain"
-query = "select views from pages where views > 2"
+name = "no-third"
+query = "select line from log where line > 2"
 
 [storm]
 cases = 1
 
 [expect]
-violates = ["no-lost-update"]
-holds = ["no-gain"]
+violates = ["no-zigzag"]
+holds = ["no-third"]
 
 [[variant]]
-name = "in-one-statement"
-expect = { holds = ["no-lost-update"] }
+name = "at-once"
+expect = { holds = ["no-zigzag"] }
 [[variant.process]]
-name = "view"
+name = "writer"
 steps = '''
-update pages set views = views + 1 where id = 1;
+insert into log values (:me * 2, :me), (:me * 2 + 1, :me);
 respond 200;
 '''
 "#;
@@ -56,9 +58,9 @@ fn parsed(told: &Told) -> Value {
 fn a_storm_that_misses_what_is_proved_does_not_fail_the_run() {
     let project = Project::with(COUNTER);
     let told = project.deadheat(&["run", "scenarios/case.toml#base", "--driver", "explore,storm"]);
-    told.complains("scenarios/case.toml has no variant `base`; it has `in-one-statement`");
+    told.complains("scenarios/case.toml has no variant `base`; it has `at-once`");
     let told = project.deadheat(&["run"]).exits(0);
-    told.says("storm     not seen in 1 storm: no-lost-update")
+    told.says("storm     not seen in 1 storm: no-zigzag")
         .says("explore   proved: 2 processes,")
         .says("storm     not found in 1 sample")
         .says("2 scenarios, 4 runs, 1 with a miss: all as expected");
@@ -66,12 +68,12 @@ fn a_storm_that_misses_what_is_proved_does_not_fail_the_run() {
     project
         .deadheat(&["run", "--strict"])
         .exits(1)
-        .says("no-lost-update was not seen in 1 storm, which --strict makes a failure");
+        .says("no-zigzag was not seen in 1 storm, which --strict makes a failure");
     // Alone it has nothing to lean on.
     project
         .deadheat(&["run", "--driver", "storm"])
         .exits(1)
-        .says("no-lost-update should be violated and was not seen in 1 storm");
+        .says("no-zigzag should be violated and was not seen in 1 storm");
 }
 
 #[test]
@@ -83,34 +85,45 @@ fn the_json_has_every_promise_with_its_evidence_and_a_schedule_for_each_violated
         let all = result["invariants"].as_array().expect("a list");
         all.iter().find(|one| one["name"] == name).expect("it is there").clone()
     };
-    let broken = promise(&explored, "no-lost-update");
-    assert_eq!((&broken["verdict"], &broken["shortest"]), (&"violated".into(), &true.into()));
+    let broken = promise(&explored, "no-zigzag");
+    assert_eq!(
+        (&broken["verdict"], &broken["shortest"]),
+        (&"violated".into(), &true.into())
+    );
     let schedule = broken["schedule"].as_str().expect("a schedule");
     project
         .deadheat(&["replay", "scenarios/case.toml", schedule])
-        .says("no-lost-update is violated");
-    let kept = promise(&explored, "no-gain");
-    assert_eq!((&kept["verdict"], &kept["evidence"]), (&"held".into(), &"exhausted".into()));
+        .says("no-zigzag is violated");
+    let kept = promise(&explored, "no-third");
+    assert_eq!(
+        (&kept["verdict"], &kept["evidence"]),
+        (&"held".into(), &"exhausted".into())
+    );
     assert!(kept["schedule"].is_null());
-    assert_eq!(promise(&stormed, "no-gain")["evidence"], "sampled");
-    assert_eq!(stormed["missed"][0], "no-lost-update");
+    assert_eq!(promise(&stormed, "no-third")["evidence"], "sampled");
+    assert_eq!(stormed["missed"][0], "no-zigzag");
 }
 
 #[test]
 fn one_variant_and_several_drivers_can_be_asked_for() {
     let project = Project::with(COUNTER);
-    let run = ["run", "scenarios/case.toml#in-one-statement", "--format", "json"];
+    let run = ["run", "scenarios/case.toml#at-once", "--format", "json"];
     let names = |told: &Told| -> Vec<String> {
         let object = parsed(told);
         let results = object["results"].as_array().expect("results").iter();
         let name = |result: &Value| format!("{}::{}", result["scenario"], result["driver"]).replace('"', "");
         results.map(name).collect()
     };
-    let explored = project.deadheat(&[&run[..], &["--driver", "explore"]].concat()).exits(0);
-    assert_eq!(names(&explored), ["case#in-one-statement::explore"]);
-    for list in [&["--driver", "explore,storm"][..], &["--driver", "explore", "--driver", "storm"]] {
+    let explored = project
+        .deadheat(&[&run[..], &["--driver", "explore"]].concat())
+        .exits(0);
+    assert_eq!(names(&explored), ["case#at-once::explore"]);
+    for list in [
+        &["--driver", "explore,storm"][..],
+        &["--driver", "explore", "--driver", "storm"],
+    ] {
         let told = project.deadheat(&[&run[..], list].concat()).exits(0);
-        assert_eq!(names(&told), ["case#in-one-statement::explore", "case#in-one-statement::storm"]);
+        assert_eq!(names(&told), ["case#at-once::explore", "case#at-once::storm"]);
     }
     project.write("scenarios/plain.toml", HARDENED);
     project
@@ -122,36 +135,42 @@ fn one_variant_and_several_drivers_can_be_asked_for() {
 #[test]
 fn a_bounded_loom_says_how_far_it_looked() {
     let bounded = COUNTER
-        .replace("drivers = [\"explore\", \"storm\"]", "drivers = [\"explore\", \"loom\"]")
-        .replace("[storm]\ncases = 1", "[limits]\npreemptions = 0");
+        .replace(
+            "drivers = [\"explore\", \"storm\"]",
+            "drivers = [\"explore\", \"loom\"]",
+        )
+        .replace("[storm]\ncases = 1", "[limits]\npreemptions = 1");
     let project = Project::with(&bounded);
     let told = project.deadheat(&["run"]).exits(0);
-    told.says("loom      not seen within 0 preemptions: no-lost-update")
-        .says("loom      not found within 0 preemptions,");
+    told.says("loom      not seen within 1 preemption: no-zigzag")
+        .says("loom      not found within 1 preemption,");
     assert!(!told.stdout.contains("every schedule"), "{told}");
 }
 
 /// Nobody asked for loom: it must not cost more than what it is a second opinion to.
 #[test]
 fn loom_is_skipped_by_default_where_a_small_budget_does_not_suffice() {
+    // Eight steps each: 16! / (8! 8!) = 12,870 orders.
+    let more = format!(":me);\n{}respond 200;", "update last set id = 0;\n".repeat(6));
     let large = COUNTER
         .replace("drivers = [\"explore\", \"storm\"]\n", "")
-        .replace("count = 2", "count = 4")
-        .replace("violates = [\"no-lost-update\"]\nholds = [\"no-gain\"]", "violates = [\"no-gain\"]");
+        .replace(":me);\nrespond 200;", &more);
     let small = COUNTER.replace("drivers = [\"explore\", \"storm\"]\n", "");
     let project = Project::with(&small);
-    let verdict = |project: &Project| {
-        let run = ["run", "scenarios/case.toml#in-one-statement", "--format", "json"];
-        let loomed = parsed(&project.deadheat(&[&run[..], &["--driver", "explore,loom"]].concat()));
-        loomed["results"][1]["verdict"].clone()
+    let without = [
+        ("DEADHEAT_POSTGRES_SOURCE", "docker"),
+        ("DOCKER_HOST", "unix:///nonexistent/docker.sock"),
+    ];
+    let loomed = |variant: &str| -> Value {
+        let file = format!("scenarios/case.toml{variant}");
+        let all = parsed(&project.deadheat_with(&["run", &file, "--format", "json"], &without));
+        let results = all["results"].as_array().expect("results");
+        let loomed = results.iter().find(|one| one["driver"] == "loom");
+        loomed.expect("it is told").clone()
     };
-    assert_eq!(verdict(&project), "held");
+    assert_eq!(loomed("#at-once")["verdict"], "held");
     project.write("scenarios/case.toml", &large);
-    let without = [("DEADHEAT_POSTGRES_SOURCE", "docker"), ("DOCKER_HOST", "unix:///nonexistent/docker.sock")];
-    let run = ["run", "scenarios/case.toml#in-one-statement", "--format", "json"];
-    let all = parsed(&project.deadheat_with(&run, &without));
-    let loomed = all["results"].as_array().expect("results").iter().find(|one| one["driver"] == "loom");
-    let loomed = loomed.expect("it is told");
+    let loomed = loomed("#at-once");
     assert_eq!(loomed["verdict"], "skipped");
     let reason = loomed["reason"].as_str().unwrap_or_default();
     assert!(reason.starts_with("it would run more than 2000 schedules"), "{reason}");
@@ -164,7 +183,7 @@ fn the_smaller_of_two_limits_of_time_counts() {
         .replace("drivers = [\"explore\", \"storm\"]", "drivers = [\"shuttle\"]")
         .replace("[storm]\ncases = 1", "[limits]\nschedules = 1000000\nseconds = 600");
     let project = Project::with(&slow);
-    let run = ["run", "--format", "json", "scenarios/case.toml#in-one-statement"];
+    let run = ["run", "--format", "json", "scenarios/case.toml#at-once"];
     let object = parsed(&project.deadheat(&[&run[..], &["--max-time", "1"]].concat()).exits(1));
     let reason = object["results"][0]["reason"].as_str().unwrap_or_default().to_owned();
     assert!(reason.starts_with("stopped at 1 s after "), "{reason}");
@@ -199,13 +218,23 @@ name = "no-server-error"
 query = "select process, body from responses where status >= 500"
 "#;
     let project = Project::with(migration);
-    project.deadheat(&["run"]).exits(0).says("explore   proved: 2 processes,");
-    let early = migration.replace("update t set", "update t set").replace(
-        "update t set v = v + 1 where id = 1;",
-        "insert into u values (1);",
-    );
-    let early = early.replace("drop index i;", "").replace("create unique index i on t (v, id);", "create table u (id int);");
-    let project = Project::with(&early.replace("[[invariant]]", "[expect]\nviolates = [\"no-server-error\"]\n[[invariant]]"));
+    project
+        .deadheat(&["run"])
+        .exits(0)
+        .says("explore   proved: 2 processes,");
+    let early = migration
+        .replace("update t set", "update t set")
+        .replace("update t set v = v + 1 where id = 1;", "insert into u values (1);");
+    let early = early
+        .replace("drop index i;", "")
+        .replace("create unique index i on t (v, id);", "create table u (id int);");
+    let project = Project::with(&early.replace(
+        "[[invariant]]",
+        "[expect]\nviolates = [\"no-server-error\"]\n[[invariant]]",
+    ));
     // Whether the table is there is seen by whoever asks for it by name, though the statement touches no row.
-    project.deadheat(&["run", "--driver", "explore"]).exits(0).says("final states");
+    project
+        .deadheat(&["run", "--driver", "explore"])
+        .exits(0)
+        .says("final states");
 }

@@ -198,7 +198,10 @@ fn only(loaded: Vec<Scenario>, variant: Option<&str>, path: &Path) -> Result<Vec
     let found: Vec<Scenario> = loaded.into_iter().filter(is_it).collect();
     match (found.is_empty(), names.is_empty()) {
         (false, _) => Ok(found),
-        (true, true) => Err(format!("{} has no variants, so none is called `{variant}`", path.display())),
+        (true, true) => Err(format!(
+            "{} has no variants, so none is called `{variant}`",
+            path.display()
+        )),
         (true, false) => Err(format!(
             "{} has no variant `{variant}`; it has {}",
             path.display(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::loom::{LoomOptions, loom};
 use super::shuttle::{ShuttleOptions, shuttle};
-use crate::explore::toy::{Op, ToySpec, lost_update};
 use super::storm::{Storm, StormOptions, storm};
+use crate::explore::toy::{Op, ToySpec, lost_update};
 use crate::explore::{Evidence, Finding, Limit, Options, Verdict, brute_force};
 use crate::machine::Pid;
 use crate::system::{Action, Fault, FaultBudget, Role, System};
@@ -134,7 +134,11 @@ fn a_search_that_loom_cuts_off_never_counts_as_exhausted() {
         "the preemption bound that was exhausted is stated"
     );
     assert!(!finding.is_proof(), "a bound of its own is no proof");
-    assert!(finding.reason.is_some_and(|reason| reason.contains("stopped at 50 schedules")));
+    assert!(
+        finding
+            .reason
+            .is_some_and(|reason| reason.contains("stopped at 50 schedules"))
+    );
 }
 
 /// No time at all stops every driver, and none of them says then that something holds.
@@ -142,10 +146,29 @@ fn a_search_that_loom_cuts_off_never_counts_as_exhausted() {
 fn a_limit_of_time_holds_for_loom_shuttle_and_storms() {
     let max_time = Some(Duration::ZERO);
     let system = lost_update(3);
-    let loomed = loom(&system, &LoomOptions { max_time, ..LoomOptions::default() });
-    let shuttled = shuttle(&system, &ShuttleOptions { max_time, ..ShuttleOptions::default() });
+    let loomed = loom(
+        &system,
+        &LoomOptions {
+            max_time,
+            ..LoomOptions::default()
+        },
+    );
+    let shuttled = shuttle(
+        &system,
+        &ShuttleOptions {
+            max_time,
+            ..ShuttleOptions::default()
+        },
+    );
     let family = |storm: &Storm| lost_update(storm.clients.into());
-    let stormed = storm(&family, &StormOptions { max_time, ..StormOptions::default() }).finding;
+    let stormed = storm(
+        &family,
+        &StormOptions {
+            max_time,
+            ..StormOptions::default()
+        },
+    )
+    .finding;
     for finding in [loomed, shuttled, stormed] {
         let limit = Limit::Seconds(0);
         assert_eq!(finding.evidence, Evidence::Truncated { limit }, "{}", finding.driver);
@@ -155,12 +178,20 @@ fn a_limit_of_time_holds_for_loom_shuttle_and_storms() {
             finding.driver
         );
         assert!(
-            finding.reason.as_deref().is_some_and(|reason| reason.starts_with("stopped at 0 s")),
+            finding
+                .reason
+                .as_deref()
+                .is_some_and(|reason| reason.starts_with("stopped at 0 s")),
             "{}: {:?}",
             finding.driver,
             finding.reason
         );
-        assert!(finding.stats.finals <= 2, "{} went on: {:?}", finding.driver, finding.stats);
+        assert!(
+            finding.stats.finals <= 2,
+            "{} went on: {:?}",
+            finding.driver,
+            finding.stats
+        );
     }
 }
 

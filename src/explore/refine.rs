@@ -270,7 +270,7 @@ impl Graph {
                 .collect();
             edges.sort_by_key(|(from, _, _)| *from);
             for (place, (from, to, number)) in edges.into_iter().enumerate() {
-                if place % EDGES_BETWEEN_LOOKS == 0 && deadline.has_passed() {
+                if place.is_multiple_of(EDGES_BETWEEN_LOOKS) && deadline.has_passed() {
                     return None;
                 }
                 let step = step_of(*number);

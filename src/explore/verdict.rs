@@ -248,7 +248,9 @@ impl Judged {
     /// What two parts of a search say of it together: the shorter of their runs; without any, the worse of their verdicts.
     #[must_use]
     pub fn and(&self, other: &Judged) -> Judged {
-        let runs = [self, other].into_iter().filter_map(|judged| judged.counterexample.as_ref());
+        let runs = [self, other]
+            .into_iter()
+            .filter_map(|judged| judged.counterexample.as_ref());
         let shortest = runs.min_by_key(|found| found.schedule.steps.len());
         match self.verdict.and(other.verdict) {
             Verdict::Error => Judged::of(self.invariant.clone(), None, Verdict::Error),
@@ -427,7 +429,7 @@ pub fn counted(count: u64, noun: &str) -> String {
     let digits = count.to_string();
     let mut number = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             number.push(',');
         }
         number.push(digit);

@@ -175,7 +175,11 @@ fn one(record: &Record) -> One {
         reason: finding.reason.clone().or_else(|| surprise.cloned()),
         told: told::record(record),
         missed: record.missed.iter().map(|name| name.to_string()).collect(),
-        invariants: finding.invariants.iter().map(|judged| promise(judged, finding)).collect(),
+        invariants: finding
+            .invariants
+            .iter()
+            .map(|judged| promise(judged, finding))
+            .collect(),
         split: record.split.then(|| Split {
             complete,
             violates: violates.iter().map(|name| name.to_string()).collect(),

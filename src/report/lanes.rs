@@ -355,7 +355,10 @@ mod tests {
         let mut lines = Vec::new();
         let cell = Cell::of(None, "the clock moves on by 2 s".to_owned(), Ink::Plain);
         columns.row(Some((7, false)), &cell, Paint::PLAIN, &mut lines);
-        assert!(lines[0].starts_with("   7  ── the clock moves on by 2 s ───"), "{lines:?}");
+        assert!(
+            lines[0].starts_with("   7  ── the clock moves on by 2 s ───"),
+            "{lines:?}"
+        );
         assert!(!lines[0].contains('│'), "it crosses all lanes: {lines:?}");
         let cell = Cell::of(Some(Pid::root(1)), "select 1".to_owned(), Ink::Plain);
         columns.row(Some((8, true)), &cell, Paint::PLAIN, &mut lines);

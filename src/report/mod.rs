@@ -13,10 +13,10 @@ pub mod lanes;
 pub mod paint;
 pub mod shards;
 pub mod snapshot;
-pub mod told;
-pub mod violation;
 #[cfg(test)]
 mod tests;
+pub mod told;
+pub mod violation;
 mod words;
 
 pub use diagram::Diagrams;

@@ -246,8 +246,16 @@ pub fn table(run: &Run, paint: Paint) -> String {
         (count, _) => paint.ink(Ink::Red, &format!("{count} not as expected")),
     };
     let runs = counted(run.results.len() as u64, "run");
-    let skipped = run.results.iter().filter(|one| one.verdict == Verdict::Skipped.name()).count();
-    let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+    let skipped = run
+        .results
+        .iter()
+        .filter(|one| one.verdict == Verdict::Skipped.name())
+        .count();
+    let skipped = if skipped > 0 {
+        format!(", {skipped} skipped")
+    } else {
+        String::new()
+    };
     let _ = writeln!(text, "{runs}{skipped}: {verdict}");
     text
 }

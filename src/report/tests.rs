@@ -107,15 +107,24 @@ fn unknown_is_a_failure_in_every_format() {
     let results = results(&held, &[(Driver::Explore, Verdict::Unknown, STOPPED)], false);
     assert!(!results.is_ok());
     let told = human(&results);
-    assert!(told.contains("✗ unknown") && told.contains("unknown: stopped at 5 states"), "{told}");
+    assert!(
+        told.contains("✗ unknown") && told.contains("unknown: stopped at 5 states"),
+        "{told}"
+    );
     assert!(told.ends_with("1 scenario, 1 run: 1 not as expected\n"), "{told}");
     let object = one(&results);
     assert_eq!(object["ok"], false);
     assert_eq!(object["results"][0]["as_expected"], false);
     assert_eq!(object["results"][0]["reason"], "stopped at 5 states");
     let xml = junit::report(&results);
-    assert!(xml.contains("tests=\"1\" failures=\"1\" errors=\"0\" skipped=\"0\""), "{xml}");
-    assert!(xml.contains("<failure message=\"not decided: stopped at 5 states\" type=\"unknown\">"), "{xml}");
+    assert!(
+        xml.contains("tests=\"1\" failures=\"1\" errors=\"0\" skipped=\"0\""),
+        "{xml}"
+    );
+    assert!(
+        xml.contains("<failure message=\"not decided: stopped at 5 states\" type=\"unknown\">"),
+        "{xml}"
+    );
     assert!(github::report(&results).starts_with("::error file="));
 }
 
@@ -127,10 +136,19 @@ fn an_error_is_an_error_and_what_was_skipped_is_counted() {
     ];
     let results = results(FILE, &drivers, false);
     let xml = junit::report(&results);
-    assert!(xml.contains("tests=\"2\" failures=\"0\" errors=\"1\" skipped=\"1\""), "{xml}");
-    assert!(xml.contains("<error message=") && xml.contains("<skipped message="), "{xml}");
+    assert!(
+        xml.contains("tests=\"2\" failures=\"0\" errors=\"1\" skipped=\"1\""),
+        "{xml}"
+    );
+    assert!(
+        xml.contains("<error message=") && xml.contains("<skipped message="),
+        "{xml}"
+    );
     let told = human(&results);
-    assert!(told.ends_with("1 scenario, 2 runs, 1 skipped: 1 not as expected\n"), "{told}");
+    assert!(
+        told.ends_with("1 scenario, 2 runs, 1 skipped: 1 not as expected\n"),
+        "{told}"
+    );
     assert!(told.contains("postgres was skipped: stopped at 5 states"), "{told}");
     let object = one(&results);
     assert_eq!(object["results"][1]["verdict"], "skipped");
@@ -154,10 +172,16 @@ fn what_holds_is_told_with_what_it_rests_on() {
     let object = one(&results);
     let promise = |place: usize| object["results"][place]["invariants"][0].clone();
     assert_eq!(promise(0)["verdict"], "held");
-    assert_eq!((&promise(0)["evidence"], &promise(1)["evidence"]), (&"exhausted".into(), &"sampled".into()));
+    assert_eq!(
+        (&promise(0)["evidence"], &promise(1)["evidence"]),
+        (&"exhausted".into(), &"sampled".into())
+    );
     assert_eq!(object["results"][1]["told"], "not found in 256 samples");
     let xml = junit::report(&results);
-    assert!(xml.contains("<system-out>proved: 2 processes, 1,234 states</system-out>"), "{xml}");
+    assert!(
+        xml.contains("<system-out>proved: 2 processes, 1,234 states</system-out>"),
+        "{xml}"
+    );
 }
 
 #[test]
@@ -168,21 +192,36 @@ fn a_miss_is_no_failure_where_another_driver_has_a_schedule() {
     ];
     let lenient = results(FILE, &drivers, false);
     let told = human(&lenient);
-    assert!(told.contains("storm     not seen in 256 storms: no-lost-update\n"), "{told}");
-    assert!(!told.contains("held") && !told.contains("proved") && !told.contains("✗ not"), "{told}");
-    assert!(told.ends_with("1 scenario, 2 runs, 1 with a miss: all as expected\n"), "{told}");
+    assert!(
+        told.contains("storm     not seen in 256 storms: no-lost-update\n"),
+        "{told}"
+    );
+    assert!(
+        !told.contains("held") && !told.contains("proved") && !told.contains("✗ not"),
+        "{told}"
+    );
+    assert!(
+        told.ends_with("1 scenario, 2 runs, 1 with a miss: all as expected\n"),
+        "{told}"
+    );
     let object = one(&lenient);
     assert_eq!(object["results"][1]["missed"][0], "no-lost-update");
     assert!(object["results"][0]["invariants"][0]["schedule"].is_string());
     let strict = results(FILE, &drivers, true);
     assert!(!strict.is_ok());
     let reason = strict.records[1].judged.clone().expect_err("a failure");
-    assert_eq!(reason, "no-lost-update was not seen in 256 storms, which --strict makes a failure");
+    assert_eq!(
+        reason,
+        "no-lost-update was not seen in 256 storms, which --strict makes a failure"
+    );
     assert!(junit::report(&strict).contains("failures=\"1\""));
     // Nobody has seen it: then the expectation is not met.
     let alone = results(FILE, &drivers[1..], false);
     let reason = alone.records[0].judged.clone().expect_err("a failure");
-    assert_eq!(reason, "no-lost-update should be violated and was not seen in 256 storms");
+    assert_eq!(
+        reason,
+        "no-lost-update should be violated and was not seen in 256 storms"
+    );
     assert_eq!(alone.missed(), 1);
     // The explorer tries everything: it can't miss.
     let proof = [
@@ -194,9 +233,16 @@ fn a_miss_is_no_failure_where_another_driver_has_a_schedule() {
 
 #[test]
 fn a_violation_from_the_start_has_no_decisive_step() {
-    let results = results(FILE, &[(Driver::Explore, Verdict::Violated, Evidence::Exhausted)], false);
+    let results = results(
+        FILE,
+        &[(Driver::Explore, Verdict::Violated, Evidence::Exhausted)],
+        false,
+    );
     let told = human(&results);
-    assert!(told.contains("decisive: none of them; every schedule breaks the promise"), "{told}");
+    assert!(
+        told.contains("decisive: none of them; every schedule breaks the promise"),
+        "{told}"
+    );
     assert!(!told.contains("step 0"), "{told}");
     let mut cut = results.clone();
     let judged = cut.records[0].finding.invariants[0].clone();
@@ -216,7 +262,10 @@ fn loom_with_a_bound_proves_nothing() {
     let scenario = scenario(&FILE.replace("violates", "holds"));
     let mut finding = finding(&scenario, Driver::Loom, Verdict::Held, Evidence::Exhausted);
     finding.stats.schedules = 70;
-    assert_eq!(told::finding(&finding), "proved: 2 processes, 1,234 states, 70 schedules");
+    assert_eq!(
+        told::finding(&finding),
+        "proved: 2 processes, 1,234 states, 70 schedules"
+    );
     finding.bounds.own.push((Bounds::PREEMPTIONS, 1));
     assert_eq!(told::finding(&finding), "not found within 1 preemption, 70 schedules");
 }

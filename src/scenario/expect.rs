@@ -25,12 +25,7 @@ impl Expect {
             everywhere: finding.is_proof(),
             scope: &finding.scope(),
         };
-        self.judge_names(
-            finding.verdict,
-            &finding.violated(),
-            looked,
-            finding.reason.as_deref(),
-        )
+        self.judge_names(finding.verdict, &finding.violated(), looked, finding.reason.as_deref())
     }
 
     /// What is expected to be violated and was not seen to be by a driver that does not try everything.
@@ -269,8 +264,14 @@ mod tests {
         let limit = Limit::States(5);
         let stopped = finding(Evidence::Truncated { limit }, &[("a", Verdict::Unknown)]);
         assert!(expect(&[]).judge(&stopped).is_err());
-        assert!(expect(&[]).judge_part(&stopped).is_err(), "a part that was stopped is no part");
-        assert!(expect(&["a"]).missed(&stopped).is_empty(), "it is not decided, which is more than a miss");
+        assert!(
+            expect(&[]).judge_part(&stopped).is_err(),
+            "a part that was stopped is no part"
+        );
+        assert!(
+            expect(&["a"]).missed(&stopped).is_empty(),
+            "it is not decided, which is more than a miss"
+        );
         let shard = Limit::Shard(1, 2);
         let part = finding(Evidence::Truncated { limit: shard }, &[("a", Verdict::Unknown)]);
         assert_eq!(expect(&["a"]).judge_part(&part), Ok(()));

@@ -147,7 +147,8 @@ fn loomed(scenario: &Scenario, max_time: Option<Duration>) -> Finding {
     let finding = loom(&scenario.system, &options);
     match finding.evidence {
         Evidence::Truncated { limit } if !asked && finding.verdict == Verdict::Unknown => {
-            let reason = format!("it would run more than {limit}; name it under `drivers`, or with --driver, to run it");
+            let reason =
+                format!("it would run more than {limit}; name it under `drivers`, or with --driver, to run it");
             Finding {
                 stats: finding.stats,
                 ..Finding::without_run(Driver::Loom, scenario.system.spec(), Verdict::Skipped, reason)

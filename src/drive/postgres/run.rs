@@ -168,8 +168,10 @@ impl Tally {
                 miss: None,
             },
         };
-        // A limit stopped it: what was not broken so far is not known. A sample holds as far as samples go.
-        let unbroken = if limit.is_some() && options.complete {
+        // A limit stopped it: what was not broken so far is not known. A sample of so many schedules holds as far as samples go; one that the time cut
+        // short is none that was asked for.
+        let late = matches!(limit, Some(Limit::Seconds(_)));
+        let unbroken = if late || limit.is_some() && options.complete {
             Verdict::Unknown
         } else {
             Verdict::Held

@@ -48,17 +48,26 @@ fn rows_names_counts_and_their_order_are_compared() {
     let ours = Ok(model(&[1, 2], 2));
     assert_eq!(difference(&ours, &server(&["1", "2"], 2), STRICT), None);
     assert!(difference(&ours, &server(&["1", "3"], 2), STRICT).is_some(), "a value");
-    assert!(difference(&ours, &server(&["1"], 2), STRICT).is_some(), "a row is missing");
+    assert!(
+        difference(&ours, &server(&["1"], 2), STRICT).is_some(),
+        "a row is missing"
+    );
     let told = difference(&ours, &server(&["1", "2"], 3), STRICT);
     assert!(told.is_some_and(|told| told.contains("count 3")), "the row count");
     let mut renamed = server(&["1", "2"], 2);
     renamed.results[0].columns = Some(vec!["m".into()]);
     assert!(difference(&ours, &renamed, STRICT).is_some(), "a column's name");
     let turned = server(&["2", "1"], 2);
-    assert!(difference(&ours, &turned, STRICT).is_some(), "the order, where it counts");
+    assert!(
+        difference(&ours, &turned, STRICT).is_some(),
+        "the order, where it counts"
+    );
     let loose = Strictness { order: false, ..STRICT };
     assert_eq!(difference(&ours, &turned, loose), None, "and where it does not");
-    assert!(difference(&ours, &Answer::default(), STRICT).is_some(), "nothing came back");
+    assert!(
+        difference(&ours, &Answer::default(), STRICT).is_some(),
+        "nothing came back"
+    );
 }
 
 #[test]
@@ -75,7 +84,16 @@ fn errors_are_compared_by_code_constraint_and_message() {
     ] {
         assert!(difference(&ours, &other, STRICT).is_some(), "{other:?}");
     }
-    let loose = Strictness { messages: false, ..STRICT };
-    assert_eq!(difference(&ours, &refused("23505", Some("a_pkey"), "other"), loose), None);
-    assert!(difference(&Ok(model(&[], 0)), &same, STRICT).is_some(), "an error where none should be");
+    let loose = Strictness {
+        messages: false,
+        ..STRICT
+    };
+    assert_eq!(
+        difference(&ours, &refused("23505", Some("a_pkey"), "other"), loose),
+        None
+    );
+    assert!(
+        difference(&Ok(model(&[], 0)), &same, STRICT).is_some(),
+        "an error where none should be"
+    );
 }
