@@ -59,7 +59,11 @@ pub fn merge(findings: &[Finding]) -> Result<Finding, BadMerge> {
     }
     merged.reason = match merged.evidence {
         Evidence::Exhausted if merged.verdict != Verdict::Error => None,
-        _ => findings.iter().find_map(|finding| finding.reason.clone()),
+        // Why one of them is an error is what has to be told.
+        _ => {
+            let all = findings.iter().filter(|finding| finding.verdict == merged.verdict);
+            all.chain(findings).find_map(|finding| finding.reason.clone())
+        }
     };
     Ok(merged)
 }

@@ -155,6 +155,12 @@ impl<'a> Search<'a> {
                 verdict
             },
             evidence: stopped.map_or(Evidence::Exhausted, |limit| Evidence::Truncated { limit }),
+            reason: self
+                .refused
+                .as_ref()
+                .map(|reason| reason.to_string())
+                .or_else(|| Finding::unjudged(&invariants))
+                .or_else(|| stopped.map(|limit| format!("stopped at {limit}"))),
             invariants,
             outcomes: outcomes.collect(),
             bounds: Bounds::of(spec),
@@ -166,11 +172,7 @@ impl<'a> Search<'a> {
                 depth,
                 seconds: started.elapsed().as_secs_f64(),
             },
-            reason: self
-                .refused
-                .as_ref()
-                .map(|reason| reason.to_string())
-                .or_else(|| stopped.map(|limit| format!("stopped at {limit}"))),
+            warnings: Vec::new(),
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
         // A broken state whose schedule does not show it is our mistake, not the scenario's.
         let otherwise = if found.is_some() { Verdict::Error } else { unbroken };
         let one = Judged::of(invariant.name(), counterexample, otherwise);
-        if one.verdict == Verdict::Error {
+        if one.verdict == Verdict::Error && one.counterexample.is_none() {
             unshown.get_or_insert_with(|| UNSHOWN.replace("{}", invariant.name()));
         }
         judged.push(one);
@@ -90,6 +90,7 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
     let reason = refused
         .clone()
         .or(unshown)
+        .or_else(|| Finding::unjudged(&judged))
         .or_else(stopped)
         .or_else(|| unrefined(&judged, options, deadline));
     Finding {
@@ -110,6 +111,7 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
             seconds: started.elapsed().as_secs_f64(),
         },
         reason,
+        warnings: Vec::new(),
     }
 }
 
@@ -409,7 +411,7 @@ mod tests {
         let system = lost_update(2);
         let parts = Parts::default();
         let options = Options::default();
-        let search = Search::run(&system, &parts, None, &options, Instant::now());
+        let search = Search::run(&system, &parts, None, None, &options, Instant::now());
         let late = Options {
             max_time: Some(Duration::ZERO),
             ..options

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::system::{Breach, Fault, FaultBudget, Outcome, Schedule, Spec};
+use crate::system::{Breach, Fault, FaultBudget, Outcome, Schedule, Spec, Warning};
 
 /// Which way a scenario was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -210,6 +210,8 @@ pub struct Finding {
     pub stats: Stats,
     /// Why it was skipped, is unknown, or what the error is.
     pub reason: Option<String>,
+    /// What no schedule showed, so that what holds may hold for want of trying. Only a search that exhausted every schedule knows.
+    pub warnings: Vec<Warning>,
 }
 
 /// The verdict of one invariant. It is made by [`Judged::of`] only, so that nothing is violated without a run that shows it.
@@ -229,10 +231,11 @@ pub struct Judged {
 struct Made;
 
 impl Judged {
-    /// Violated if there is a run that breaks it, else `unbroken`; and an error where that says "violated" all the same: then a driver has seen
-    /// a bad state and no way to it.
+    /// Violated if there is a run that breaks it, or an error if that run ends in a state that could not be judged; else `unbroken`; and an error where
+    /// that says "violated" all the same: then a driver has seen a bad state and no way to it.
     pub fn of(invariant: impl Into<Arc<str>>, counterexample: Option<Counterexample>, unbroken: Verdict) -> Judged {
         let verdict = match (&counterexample, unbroken) {
+            (Some(found), _) if found.breach.is_error => Verdict::Error,
             (Some(_), _) => Verdict::Violated,
             (None, Verdict::Violated) => Verdict::Error,
             (None, unbroken) => unbroken,
@@ -251,11 +254,10 @@ impl Judged {
         let runs = [self, other]
             .into_iter()
             .filter_map(|judged| judged.counterexample.as_ref());
-        let shortest = runs.min_by_key(|found| found.schedule.steps.len());
-        match self.verdict.and(other.verdict) {
-            Verdict::Error => Judged::of(self.invariant.clone(), None, Verdict::Error),
-            verdict => Judged::of(self.invariant.clone(), shortest.cloned(), verdict),
-        }
+        let verdict = self.verdict.and(other.verdict);
+        let fitting = runs.filter(|found| found.breach.is_error == (verdict == Verdict::Error));
+        let shortest = fitting.min_by_key(|found| found.schedule.steps.len());
+        Judged::of(self.invariant.clone(), shortest.cloned(), verdict)
     }
 }
 
@@ -364,6 +366,7 @@ impl Finding {
             bounds: Bounds::of(spec),
             stats: Stats::default(),
             reason: Some(reason.into()),
+            warnings: Vec::new(),
         }
     }
 
@@ -392,6 +395,19 @@ impl Finding {
             (Evidence::Truncated { limit }, _) => format!("before it was stopped at {limit}"),
             (Evidence::Nothing, _) => "in no schedule".to_owned(),
         }
+    }
+
+    /// The first invariant that could not be judged, with the reason.
+    pub(crate) fn unjudged(invariants: &[Judged]) -> Option<String> {
+        let mut found = invariants.iter().filter_map(|judged| judged.counterexample.as_ref());
+        let breach = &found.find(|found| found.breach.is_error)?.breach;
+        Some(format!("{}: {}", breach.invariant, breach.sentence))
+    }
+
+    /// Whether it is the scenario that is at fault: what its processes ask for is not understood, or a query of an invariant can't be answered.
+    pub fn is_scenarios_fault(&self) -> bool {
+        let judged = self.invariants.iter().any(|judged| judged.verdict == Verdict::Error);
+        self.verdict == Verdict::Error && self.evidence != Evidence::Nothing && (judged || self.reason.is_some())
     }
 
     /// Names of the invariants that are violated, in the scenario's order.
@@ -439,7 +455,8 @@ pub fn counted(count: u64, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Judged, counted};
+    use super::{Counterexample, Finding, Judged, counted};
+    use crate::system::{Breach, Schedule};
 
     #[test]
     fn numbers_are_told_as_people_write_them() {
@@ -458,6 +475,33 @@ mod tests {
         assert_eq!(Judged::of("a", None, Held).verdict, Held);
         let error = Judged::of("a", None, Error);
         assert_eq!(error.and(&Judged::of("a", None, Held)).verdict, Error);
+    }
+
+    #[test]
+    fn what_could_not_be_judged_is_an_error_with_its_schedule_and_no_violation() {
+        let found = |is_error| Counterexample {
+            schedule: Schedule {
+                fingerprint: 0,
+                steps: Vec::new(),
+            },
+            breach: Breach {
+                invariant: "a".into(),
+                sentence: "no such table".into(),
+                rows: Vec::new(),
+                is_error,
+            },
+            decisive: None,
+            shortest: true,
+        };
+        let unjudged = Judged::of("a", Some(found(true)), Held);
+        assert_eq!(unjudged.verdict, Error);
+        for joined in [Judged::of("a", Some(found(false)), Held), Judged::of("a", None, Held)] {
+            let joined = joined.and(&unjudged);
+            assert_eq!((joined.verdict, joined.counterexample), (Error, Some(found(true))));
+        }
+        assert_eq!(Finding::unjudged(&[Judged::of("a", Some(found(false)), Held)]), None);
+        let reason = Finding::unjudged(&[Judged::of("b", None, Held), unjudged]);
+        assert_eq!(reason.as_deref(), Some("a: no such table"));
     }
 
     #[test]

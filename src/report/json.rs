@@ -69,6 +69,9 @@ pub(super) struct One {
     /// Each promise by itself.
     #[serde(default)]
     pub(super) invariants: Vec<Promise>,
+    /// What no schedule showed, one sentence each: what holds may hold for want of trying.
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
     /// For an exploration that is a part of one: what is needed to join it with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) split: Option<Split>,
@@ -180,6 +183,7 @@ fn one(record: &Record) -> One {
             .iter()
             .map(|judged| promise(judged, finding))
             .collect(),
+        warnings: finding.warnings.iter().map(ToString::to_string).collect(),
         split: record.split.then(|| Split {
             complete,
             violates: violates.iter().map(|name| name.to_string()).collect(),

@@ -115,7 +115,14 @@ fn in_order(shards: Vec<Run>) -> Vec<One> {
 
 /// Adds a part of an exploration to another one.
 fn join(known: &mut One, more: One) {
-    known.verdict = verdict(&known.verdict).and(verdict(&more.verdict)).name().to_owned();
+    let before = verdict(&known.verdict);
+    let after = before.and(verdict(&more.verdict));
+    known.verdict = after.name().to_owned();
+    // Why it is an error is what has to be told.
+    let is_newly_wrong = after == Verdict::Error && before != after;
+    if is_newly_wrong {
+        known.reason.clone_from(&more.reason);
+    }
     if length(more.schedule.as_deref()) < length(known.schedule.as_deref()) {
         known.schedule.clone_from(&more.schedule);
     }
@@ -138,7 +145,9 @@ fn join(known: &mut One, more: One) {
     {
         // What stopped that part is what stopped the whole.
         split.complete = false;
-        known.reason = more.reason;
+        if after != Verdict::Error {
+            known.reason = more.reason;
+        }
     }
 }
 
@@ -189,6 +198,7 @@ fn settle(one: &mut One, missing: &[String]) {
     }
     let expect = Expect {
         holds: Vec::new(),
+        warnings: Vec::new(),
         violates: split.violates.iter().map(|name| name.as_str().into()).collect(),
     };
     if verdict == Verdict::Held && !whole {

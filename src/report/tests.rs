@@ -47,6 +47,7 @@ fn finding(scenario: &Scenario, driver: Driver, verdict: Verdict, evidence: Evid
             invariant: "no-lost-update".into(),
             sentence: "a row breaks it: 1".into(),
             rows: Vec::new(),
+            is_error: false,
         },
         decisive: Some(0),
         shortest: true,
@@ -64,6 +65,7 @@ fn finding(scenario: &Scenario, driver: Driver, verdict: Verdict, evidence: Evid
             ..Stats::default()
         },
         reason: (!matches!(verdict, Verdict::Held | Verdict::Violated)).then(|| "stopped at 5 states".to_owned()),
+        warnings: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::drive::shuttle::{ShuttleOptions, shuttle};
 use crate::drive::storm::{Storm, StormOptions, storm};
 use crate::explore::{Driver, Evidence, Finding, Options, Progress, Verdict, explore};
 use crate::scenario::{Limits, MOST_CLIENTS, Scenario};
-use crate::system::Schedule;
+use crate::system::{Points, Schedule};
 
 /// Runs scenarios with drivers; holds what runs share.
 #[derive(Debug, Default)]
@@ -86,13 +86,13 @@ impl Drivers {
         let scenario = &case.scenario;
         let finding = match driver {
             Driver::Explore => case.explored(self, watch).clone(),
-            Driver::Loom => loomed(scenario, self.max_time(scenario)),
+            Driver::Loom => loomed(case, self.max_time(scenario)),
             Driver::Shuttle => {
                 let options = ShuttleOptions {
                     max_time: self.max_time(scenario),
                     ..shuttle_options(&scenario.limits)
                 };
-                shuttle(&scenario.system, &options)
+                shuttle(case.surveyed(), &options)
             }
             Driver::Storm => storms(scenario, self.max_time(scenario)),
             Driver::Postgres => {
@@ -135,7 +135,8 @@ impl Drivers {
 
 /// loom. Where nobody asked for it by name it is a second opinion that must not cost more than the first: it runs without a bound on preemptions, and
 /// what it can't exhaust within [`LOOM_BUDGET`] schedules is skipped.
-fn loomed(scenario: &Scenario, max_time: Option<Duration>) -> Finding {
+fn loomed(case: &Case, max_time: Option<Duration>) -> Finding {
+    let scenario = &case.scenario;
     let limits = &scenario.limits;
     let asked = scenario.drivers_named || limits.preemptions.is_some() || limits.schedules.is_some();
     let mut options = loom_options(limits);
@@ -144,7 +145,7 @@ fn loomed(scenario: &Scenario, max_time: Option<Duration>) -> Finding {
         options.max_permutations = LOOM_BUDGET;
         options.preemptions = vec![None];
     }
-    let finding = loom(&scenario.system, &options);
+    let finding = loom(case.surveyed(), &options);
     match finding.evidence {
         Evidence::Truncated { limit } if !asked && finding.verdict == Verdict::Unknown => {
             let reason =
@@ -192,7 +193,9 @@ fn on_postgres(case: &Case, explored: &Finding, server: &Server, max_time: Optio
     let most = scenario.limits.schedules.unwrap_or(MOST_ON_POSTGRES);
     schedules.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     let room = most.saturating_sub(schedules.len() as u64).min(RANDOM_ON_POSTGRES);
-    schedules.extend(postgres::walks(&scenario.system, WALKS_SEED).take(room as usize));
+    // A statement of a random run is not stopped.
+    let atoms = scenario.system.with_points(Points::None);
+    schedules.extend(postgres::walks(&atoms, WALKS_SEED).take(room as usize));
     let options = postgres::Options {
         max_schedules: None,
         max_time,

@@ -292,8 +292,10 @@ impl Season<'_> {
         });
         let invariants: Vec<Judged> = judged.collect();
         let verdict = invariants.iter().fold(unbroken, |all, one| all.and(one.verdict));
+        let reason = self.refused.as_ref().map(|reason| reason.to_string());
         let finding = Finding {
             driver: Driver::Storm,
+            reason: reason.or_else(|| Finding::unjudged(&invariants)).or(stopped),
             verdict: if self.refused.is_some() {
                 Verdict::Error
             } else {
@@ -309,7 +311,7 @@ impl Season<'_> {
                 depth: self.longest as u64,
                 ..Stats::default()
             },
-            reason: self.refused.map(|reason| reason.to_string()).or(stopped),
+            warnings: Vec::new(),
         };
         let smallest = self.broken.into_iter().map(|(name, (storm, _))| (name, storm));
         StormFinding {

@@ -102,7 +102,7 @@ fn query_value(query: &ast::Query) -> Result<(Arc<str>, Type, Value), BindError>
 fn stopped(stop: Stop) -> BindError {
     match stop {
         Stop::Error(error) => error.into(),
-        Stop::Wait => panic!("nothing waits here"),
+        Stop::Wait | Stop::Between => panic!("nothing waits here"),
     }
 }
 
@@ -119,7 +119,7 @@ fn a_parameter_takes_the_type_of_its_first_use() {
     let expr =
         super::parse::parse_expr("$1 + 1 = 2 AND $2 = 'x' AND $3 > now() AND $1 < 5::bigint").expect("an expression");
     bind_output(&expr, &Scope::empty(), &mut planner).expect("it binds");
-    let types: Vec<String> = planner.params.types().iter().map(Type::name).collect();
+    let types: Vec<String> = planner.params.places().iter().map(|(_, ty)| ty.name()).collect();
     assert_eq!(types, ["integer", "text", "timestamp with time zone"]);
 }
 

@@ -123,8 +123,12 @@ impl Store {
         }
     }
 
-    /// Notes that the catalog, which is not the store's own, was asked or changed.
-    pub(in crate::world::database) fn note_catalog(&mut self, kind: AccessKind) {
+    /// Notes that the catalog, which is not the store's own, was asked or changed. A change that others see now matters to older snapshots as well: what
+    /// they read was not written for it.
+    pub fn note_catalog(&mut self, kind: AccessKind) {
+        if kind == AccessKind::Publish {
+            self.note(Resource::Everything, kind);
+        }
         self.note(Resource::Catalog, kind);
     }
 

@@ -86,6 +86,9 @@ pub enum Stop {
     /// The session now waits; [`Store::waiting`] says for what. Attempt the operation again when it is its turn.
     #[error("the session waits")]
     Wait,
+    /// It stands between two operations, so that other sessions can come between.
+    #[error("the statement was stopped")]
+    Between,
     /// It failed.
     #[error(transparent)]
     Error(#[from] SqlError),
