@@ -23,6 +23,7 @@ mod order;
 mod record;
 mod release;
 mod run;
+mod stops;
 mod walks;
 
 pub use run::{Options, run};
