@@ -45,28 +45,32 @@ pub(super) enum Command {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Run {
-    /// Scenario files, or folders of them; also PostgreSQL isolation-test files (`.spec`), of which every interleaving is run
+    /// Scenario files, or folders of them; `FILE#VARIANT` is one variant of a file; also PostgreSQL isolation-test files (`.spec`), of which
+    /// every interleaving is run
     #[arg(default_value = "scenarios")]
     pub(super) paths: Vec<PathBuf>,
     /// How to print the results
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(super) format: Format,
-    /// Only this driver; may be given more than once
-    #[arg(long = "driver", value_enum, value_name = "DRIVER")]
+    /// Only these drivers: one, or several with commas between them; may be given more than once
+    #[arg(long = "driver", value_enum, value_name = "DRIVER", value_delimiter = ',')]
     pub(super) drivers: Vec<DriverArg>,
     /// Fail when there is no Postgres, instead of skipping its driver
     #[arg(long)]
     pub(super) require_postgres: bool,
-    /// Leave out the lanes of violations that were expected
+    /// Leave out the lanes of violations that were expected, and what each verdict rests on
     #[arg(long)]
     pub(super) brief: bool,
+    /// Fail when a driver that samples misses a violation that another driver has found
+    #[arg(long)]
+    pub(super) strict: bool,
     /// How many scenarios to run at a time [default: the number of cores]
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<NonZero<usize>>,
     /// Run only this part of so many, to be joined by `deadheat merge`: every N-th scenario, or of a single scenario a part of its exploration
     #[arg(long, value_name = "I/N")]
     pub(super) shard: Option<Part>,
-    /// Stop each exploration after so many seconds; what it has not decided by then is `unknown`
+    /// Stop each driver of each scenario after so many seconds; what it has not decided by then is `unknown`
     #[arg(long, value_name = "SECONDS")]
     pub(super) max_time: Option<NonZero<u64>>,
     /// Keep what the exploration of a single scenario has reached in this file, every two minutes and when a limit stops it, and go on from

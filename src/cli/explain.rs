@@ -8,9 +8,9 @@ use crate::scenario::Library;
 use crate::suite::causes;
 
 pub(super) fn run(args: &Explain, library: &Library, output: &Output) -> Exit {
-    let scenarios = match library.load_file(&args.file) {
+    let scenarios = match super::run::load(std::slice::from_ref(&args.file), library, output) {
         Ok(scenarios) => scenarios,
-        Err(error) => return output.load_error(&error),
+        Err(exit) => return exit,
     };
     let mut text = String::new();
     for scenario in &scenarios {

@@ -13,9 +13,9 @@ use crate::suite::Postgres;
 use crate::system::Schedule;
 
 pub(super) fn run(args: &Replay, library: &Library, output: &Output) -> Exit {
-    let scenarios = match library.load_file(&args.file) {
+    let scenarios = match super::run::load(std::slice::from_ref(&args.file), library, output) {
         Ok(scenarios) => scenarios,
-        Err(error) => return output.load_error(&error),
+        Err(exit) => return exit,
     };
     let schedule: Schedule = match args.schedule.parse() {
         Ok(schedule) => schedule,

@@ -36,13 +36,17 @@ pub(super) fn run(args: &Run, library: &Library, output: &Output) -> Exit {
         Ok(options) => options,
         Err(error) => return output.usage(error),
     };
-    let scenarios = dealt(scenarios, args.shard);
+    let mut scenarios = dealt(scenarios, args.shard);
+    for scenario in &mut scenarios {
+        scenario.drivers_named |= !args.drivers.is_empty();
+    }
     let plan = Plan {
         drivers: match options.shard {
             Some(_) => vec![Driver::Explore],
             None => args.drivers.iter().map(|driver| Driver::from(*driver)).collect(),
         },
         jobs: args.jobs,
+        strict: args.strict,
     };
     let wanted = |driver: &&Driver| plan.drivers.is_empty() || plan.drivers.contains(driver);
     let runs: usize = scenarios
@@ -153,21 +157,57 @@ pub(super) fn load(paths: &[PathBuf], library: &Library, output: &Output) -> Res
     let mut scenarios = Vec::new();
     let mut failed = None;
     for path in paths {
-        let files = match crate::scenario::discover(path) {
+        let (path, variant) = variant_of(path);
+        let files = match crate::scenario::discover(&path) {
             Ok(files) => files,
             Err(error) => {
-                failed = Some(output.load_error(&explained(error, path)));
+                failed = Some(output.load_error(&explained(error, &path)));
                 continue;
             }
         };
         for file in files {
             match library.load_file(&file) {
-                Ok(loaded) => scenarios.extend(loaded),
+                Ok(loaded) => match only(loaded, variant.as_deref(), &path) {
+                    Ok(loaded) => scenarios.extend(loaded),
+                    Err(error) => failed = Some(output.usage(error)),
+                },
                 Err(error) => failed = Some(output.load_error(&error)),
             }
         }
     }
     failed.map_or(Ok(scenarios), Err)
+}
+
+/// `FILE#VARIANT` in its two parts. A path that is there as it stands is no such thing.
+fn variant_of(path: &Path) -> (PathBuf, Option<String>) {
+    let parts = path.to_str().and_then(|text| text.rsplit_once('#'));
+    match parts {
+        Some((file, variant)) if !path.exists() => (PathBuf::from(file), Some(variant.to_owned())),
+        _ => (path.to_owned(), None),
+    }
+}
+
+/// The variant that was asked for, of those that a file has.
+fn only(loaded: Vec<Scenario>, variant: Option<&str>, path: &Path) -> Result<Vec<Scenario>, String> {
+    let Some(variant) = variant else { return Ok(loaded) };
+    let names: Vec<String> = loaded
+        .iter()
+        .filter_map(|scenario| Some(format!("`{}`", scenario.variant.as_deref()?)))
+        .collect();
+    let is_it = |scenario: &Scenario| scenario.variant.as_deref() == Some(variant);
+    let found: Vec<Scenario> = loaded.into_iter().filter(is_it).collect();
+    match (found.is_empty(), names.is_empty()) {
+        (false, _) => Ok(found),
+        (true, true) => Err(format!(
+            "{} has no variants, so none is called `{variant}`",
+            path.display()
+        )),
+        (true, false) => Err(format!(
+            "{} has no variant `{variant}`; it has {}",
+            path.display(),
+            names.join(", ")
+        )),
+    }
 }
 
 /// The default folder is not there: say so by its name.

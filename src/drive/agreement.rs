@@ -1,9 +1,12 @@
 //! The drivers agree: what loom exhausts is what the explorer exhausts, and what shuttle finds replays.
 
+use std::time::Duration;
+
 use super::loom::{LoomOptions, loom};
 use super::shuttle::{ShuttleOptions, shuttle};
+use super::storm::{Storm, StormOptions, storm};
 use crate::explore::toy::{Op, ToySpec, lost_update};
-use crate::explore::{Evidence, Finding, Options, Verdict, brute_force};
+use crate::explore::{Evidence, Finding, Limit, Options, Verdict, brute_force};
 use crate::machine::Pid;
 use crate::system::{Action, Fault, FaultBudget, Role, System};
 
@@ -115,10 +118,11 @@ fn a_search_that_loom_cuts_off_never_counts_as_exhausted() {
         ..LoomOptions::default()
     };
     let finding = loom(&system, &options);
+    let limit = Limit::Schedules(50);
+    assert_eq!(finding.evidence, Evidence::Truncated { limit });
     assert!(
-        matches!(finding.evidence, Evidence::Sampled { .. }),
-        "{:?}",
-        finding.evidence
+        finding.invariants.iter().all(|judged| judged.verdict != Verdict::Held),
+        "what was not broken so far is not known to hold"
     );
     let options = LoomOptions {
         max_permutations: 50,
@@ -129,6 +133,66 @@ fn a_search_that_loom_cuts_off_never_counts_as_exhausted() {
         !finding.bounds.own.is_empty(),
         "the preemption bound that was exhausted is stated"
     );
+    assert!(!finding.is_proof(), "a bound of its own is no proof");
+    assert!(
+        finding
+            .reason
+            .is_some_and(|reason| reason.contains("stopped at 50 schedules"))
+    );
+}
+
+/// No time at all stops every driver, and none of them says then that something holds.
+#[test]
+fn a_limit_of_time_holds_for_loom_shuttle_and_storms() {
+    let max_time = Some(Duration::ZERO);
+    let system = lost_update(3);
+    let loomed = loom(
+        &system,
+        &LoomOptions {
+            max_time,
+            ..LoomOptions::default()
+        },
+    );
+    let shuttled = shuttle(
+        &system,
+        &ShuttleOptions {
+            max_time,
+            ..ShuttleOptions::default()
+        },
+    );
+    let family = |storm: &Storm| lost_update(storm.clients.into());
+    let stormed = storm(
+        &family,
+        &StormOptions {
+            max_time,
+            ..StormOptions::default()
+        },
+    )
+    .finding;
+    for finding in [loomed, shuttled, stormed] {
+        let limit = Limit::Seconds(0);
+        assert_eq!(finding.evidence, Evidence::Truncated { limit }, "{}", finding.driver);
+        assert!(
+            finding.invariants.iter().all(|judged| judged.verdict != Verdict::Held),
+            "{}",
+            finding.driver
+        );
+        assert!(
+            finding
+                .reason
+                .as_deref()
+                .is_some_and(|reason| reason.starts_with("stopped at 0 s")),
+            "{}: {:?}",
+            finding.driver,
+            finding.reason
+        );
+        assert!(
+            finding.stats.finals <= 2,
+            "{} went on: {:?}",
+            finding.driver,
+            finding.stats
+        );
+    }
 }
 
 #[test]

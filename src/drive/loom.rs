@@ -12,14 +12,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Condvar, Mutex};
 
 use super::quiet;
 use super::turns::{Chooser, Collected, Run, Turn};
-use crate::explore::{Bounds, Driver, Evidence, Finding, Verdict};
+use crate::explore::{Bounds, Driver, Evidence, Finding, Limit, Verdict, counted};
 use crate::machine::Pid;
 use crate::system::{FaultBudget, System};
 
@@ -32,6 +32,8 @@ pub struct LoomOptions {
     pub preemptions: Vec<Option<usize>>,
     /// The most steps of a run.
     pub max_steps: usize,
+    /// Stop after so much time.
+    pub max_time: Option<Duration>,
 }
 
 impl Default for LoomOptions {
@@ -40,24 +42,25 @@ impl Default for LoomOptions {
             max_permutations: 20_000,
             preemptions: vec![Some(0), Some(1), Some(2), Some(3), None],
             max_steps: 1_000,
+            max_time: None,
         }
     }
 }
 
-/// Runs the system on loom.
+/// Runs the system on loom. What came to no end within even the first bound is `unknown`.
 pub fn loom(system: &System, options: &LoomOptions) -> Finding {
     let started = Instant::now();
     let mut best: Option<(Option<usize>, Collected)> = None;
     let mut cut = None;
     for bound in &options.preemptions {
-        match quiet::run(|| search(system, *bound, options)) {
+        match quiet::run(|| search(system, *bound, options, started)) {
             Err(message) => {
                 let reason = format!("loom panicked: {message}");
                 return Finding::without_run(Driver::Loom, system.spec(), Verdict::Error, reason);
             }
-            Ok((collected, true)) => best = Some((*bound, collected)),
-            Ok((collected, false)) => {
-                cut = Some(collected);
+            Ok((collected, None)) => best = Some((*bound, collected)),
+            Ok((collected, Some(limit))) => {
+                cut = Some((collected, limit));
                 break;
             }
         }
@@ -67,44 +70,63 @@ pub fn loom(system: &System, options: &LoomOptions) -> Finding {
     finding
 }
 
-fn conclude(system: &System, best: Option<(Option<usize>, Collected)>, cut: Option<Collected>) -> Finding {
+fn conclude(system: &System, best: Option<(Option<usize>, Collected)>, cut: Option<(Collected, Limit)>) -> Finding {
     let mut bounds = Bounds::of(system.spec());
-    let tried = cut.as_ref().map_or(0, |collected| collected.runs);
     match (best, cut) {
         (Some((bound, mut collected)), cut) => {
             if let Some(bound) = bound {
-                bounds.own.push(("preemptions", bound as u64));
+                bounds.own.push((Bounds::PREEMPTIONS, bound as u64));
             }
-            if let Some(cut) = cut {
+            let more = cut.map(|(cut, limit)| {
                 collected.merge(cut);
-            }
-            collected.finding(Driver::Loom, system, Evidence::Exhausted, Verdict::Held, bounds)
+                format!("with more preemptions it was stopped at {limit}")
+            });
+            let mut finding = collected.finding(Driver::Loom, system, Evidence::Exhausted, Verdict::Held, bounds);
+            finding.reason = finding.reason.or(more);
+            finding
         }
         (None, cut) => {
-            let evidence = Evidence::Sampled {
-                runs: tried,
-                miss: None,
-            };
-            let collected = cut.unwrap_or_default();
-            collected.finding(Driver::Loom, system, evidence, Verdict::Held, bounds)
+            let (collected, limit) = cut.unwrap_or((Collected::default(), Limit::Schedules(0)));
+            let (evidence, runs) = (Evidence::Truncated { limit }, collected.runs);
+            let mut finding = collected.finding(Driver::Loom, system, evidence, Verdict::Unknown, bounds);
+            finding.reason.get_or_insert_with(|| match limit {
+                Limit::Schedules(_) => format!("stopped at {limit}"),
+                limit => format!("stopped at {limit} after {}", counted(runs, "schedule")),
+            });
+            finding
         }
     }
 }
 
-/// One search within a bound: what it collected, and whether it came to its end.
-fn search(system: &System, bound: Option<usize>, options: &LoomOptions) -> (Collected, bool) {
+/// One search within a bound: what it collected, and what stopped it before its end.
+fn search(
+    system: &System,
+    bound: Option<usize>,
+    options: &LoomOptions,
+    started: Instant,
+) -> (Collected, Option<Limit>) {
     let mut choices = if is_plain(system) { 4 } else { 96 };
     loop {
+        let left = options.max_time.map(|most| most.saturating_sub(started.elapsed()));
         let collected = collected(Run::new(system, options.max_steps), |first, finished| {
-            builder(bound, options).check(move || once(&first, choices, &finished));
+            builder(bound, options, left).check(move || once(&first, choices, &finished));
         });
+        // loom returns from a limit as from the end.
+        let late = options.max_time.filter(|most| started.elapsed() >= *most);
         let ended = (collected.runs as usize) < options.max_permutations.saturating_sub(1);
+        if let Some(most) = late {
+            return (collected, Some(Limit::Seconds(most.as_secs())));
+        }
         if collected.cut > 0 && choices < MOST_CHOICES {
             choices *= 2;
             continue;
         }
-        let whole = ended && collected.cut == 0;
-        return (collected, whole);
+        let limit = match (ended, collected.cut) {
+            (true, 0) => None,
+            (false, _) => Some(Limit::Schedules(options.max_permutations as u64)),
+            (true, _) => Some(Limit::Steps(options.max_steps as u64)),
+        };
+        return (collected, limit);
     }
 }
 
@@ -124,12 +146,12 @@ fn is_plain(system: &System) -> bool {
 /// loom's five threads without its main one.
 const WORKERS: usize = ::loom::MAX_THREADS - 1;
 
-fn builder(bound: Option<usize>, options: &LoomOptions) -> ::loom::model::Builder {
+fn builder(bound: Option<usize>, options: &LoomOptions, left: Option<Duration>) -> ::loom::model::Builder {
     let mut builder = ::loom::model::Builder::new();
     builder.max_threads = ::loom::MAX_THREADS;
     builder.max_branches = MOST_BRANCHES;
     builder.max_permutations = Some(options.max_permutations);
-    builder.max_duration = None;
+    builder.max_duration = left;
     builder.preemption_bound = bound;
     builder.checkpoint_file = None;
     builder.checkpoint_interval = 1;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shuttle::rand::Rng;
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Schedule as Order, Scheduler, Task, TaskId};
@@ -15,7 +15,7 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use super::quiet;
 use super::turns::{Chooser, Collected, Run, Turn};
-use crate::explore::{Bounds, Driver, Evidence, Finding, Limit, Miss, Verdict};
+use crate::explore::{Bounds, Driver, Evidence, Finding, Limit, Miss, Verdict, counted};
 use crate::machine::Pid;
 use crate::system::{FaultBudget, System};
 
@@ -32,6 +32,8 @@ pub struct ShuttleOptions {
     pub max_steps: usize,
     /// Mixed into the seed; 0 unless a user wants other schedules.
     pub seed: u64,
+    /// Stop after so much time.
+    pub max_time: Option<Duration>,
 }
 
 impl Default for ShuttleOptions {
@@ -42,6 +44,7 @@ impl Default for ShuttleOptions {
             depth: 2,
             max_steps: 1_000,
             seed: 0,
+            max_time: None,
         }
     }
 }
@@ -54,13 +57,13 @@ pub fn shuttle(system: &System, options: &ShuttleOptions) -> Finding {
         let mut collected = Collected::default();
         if options.random > 0 {
             let scheduler = RandomScheduler::new_from_seed(seed, options.random);
-            collected.merge(search(system, scheduler, options).0);
+            collected.merge(search(system, scheduler, options, started).0);
         }
         // PCT measures the length of runs in its first one, and refuses a system in which nothing is concurrent.
         let concurrent = system.spec().roots.len() > 1;
         let miss = if options.pct > 0 && concurrent {
             let scheduler = PctScheduler::new_from_seed(!seed, options.depth, options.pct);
-            let (found, switches) = search(system, scheduler, options);
+            let (found, switches) = search(system, scheduler, options, started);
             let miss = miss(system, options, &found, switches);
             collected.merge(found);
             miss
@@ -76,12 +79,17 @@ pub fn shuttle(system: &System, options: &ShuttleOptions) -> Finding {
             return Finding::without_run(Driver::Shuttle, system.spec(), Verdict::Error, reason);
         }
     };
-    let evidence = Evidence::Sampled {
-        runs: collected.runs,
-        miss,
+    let runs = collected.runs;
+    let late = options.max_time.filter(|most| started.elapsed() >= *most);
+    let late = late.map(|most| Limit::Seconds(most.as_secs()));
+    let (evidence, unbroken) = match late {
+        Some(limit) => (Evidence::Truncated { limit }, Verdict::Unknown),
+        None => (Evidence::Sampled { runs, miss }, Verdict::Held),
     };
     let bounds = Bounds::of(system.spec());
-    let mut finding = collected.finding(Driver::Shuttle, system, evidence, Verdict::Held, bounds);
+    let mut finding = collected.finding(Driver::Shuttle, system, evidence, unbroken, bounds);
+    let stopped = late.map(|limit| format!("stopped at {limit} after {}", counted(runs, "schedule")));
+    finding.reason = finding.reason.or(stopped);
     finding.stats.seconds = started.elapsed().as_secs_f64();
     finding
 }
@@ -97,7 +105,7 @@ pub fn shuttle_dfs(system: &System, max_steps: usize) -> Finding {
         ..ShuttleOptions::default()
     };
     let scheduler = || DfsScheduler::new(None, false);
-    let collected = match quiet::run(|| search(system, scheduler(), &options).0) {
+    let collected = match quiet::run(|| search(system, scheduler(), &options, started).0) {
         Ok(collected) => collected,
         Err(message) => {
             let reason = format!("shuttle panicked: {message}");
@@ -133,7 +141,12 @@ fn miss(system: &System, options: &ShuttleOptions, found: &Collected, switches: 
     })
 }
 
-fn search<S: Scheduler + 'static>(system: &System, scheduler: S, options: &ShuttleOptions) -> (Collected, Switches) {
+fn search<S: Scheduler + 'static>(
+    system: &System,
+    scheduler: S,
+    options: &ShuttleOptions,
+    started: Instant,
+) -> (Collected, Switches) {
     let switches = Arc::new(StdMutex::new(Switches::default()));
     let shared = Arc::new(StdMutex::new(Collected::default()));
     let counting = Counting {
@@ -142,18 +155,20 @@ fn search<S: Scheduler + 'static>(system: &System, scheduler: S, options: &Shutt
         most: switches.clone(),
     };
     let (system, collect, max_steps) = (system.clone(), shared.clone(), options.max_steps);
-    Runner::new(counting, config()).run(move || once(&system, max_steps, &collect));
+    let left = options.max_time.map(|most| most.saturating_sub(started.elapsed()));
+    Runner::new(counting, config(left)).run(move || once(&system, max_steps, &collect));
     let collected = std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner));
     let switches = *switches.lock().unwrap_or_else(PoisonError::into_inner);
     (collected, switches)
 }
 
-fn config() -> Config {
+fn config(left: Option<Duration>) -> Config {
     let mut config = Config::new();
     // shuttle's own default of 60 KiB is too small to interpret SQL on.
     config.stack_size = 1 << 20;
     config.failure_persistence = FailurePersistence::None;
     config.max_steps = MaxSteps::None;
+    config.max_time = left;
     config.silence_warnings = true;
     config
 }

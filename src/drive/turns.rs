@@ -356,16 +356,13 @@ impl Collected {
         };
         let judged = spec.invariants.iter().map(|invariant| {
             let broken = self.broken.get(invariant.name());
-            Judged {
-                invariant: invariant.name().into(),
-                verdict: broken.map_or(unbroken, |_| Verdict::Violated),
-                counterexample: broken.map(|(steps, breach)| Counterexample {
-                    schedule: schedule(steps),
-                    breach: breach.clone(),
-                    decisive: None,
-                    shortest: false,
-                }),
-            }
+            let counterexample = broken.map(|(steps, breach)| Counterexample {
+                schedule: schedule(steps),
+                breach: breach.clone(),
+                decisive: None,
+                shortest: false,
+            });
+            Judged::of(invariant.name(), counterexample, unbroken)
         });
         let invariants: Vec<Judged> = judged.collect();
         let verdict = invariants.iter().fold(unbroken, |all, one| all.and(one.verdict));
@@ -383,6 +380,11 @@ impl Collected {
                 verdict
             },
             evidence,
+            reason: self
+                .refused
+                .as_ref()
+                .map(|reason| reason.to_string())
+                .or_else(|| Finding::unjudged(&invariants)),
             invariants,
             outcomes: outcomes.collect(),
             bounds,
@@ -393,9 +395,7 @@ impl Collected {
                 depth: self.longest as u64,
                 ..Stats::default()
             },
-            reason: self.refused.as_ref().map(|reason| reason.to_string()),
             warnings: Vec::new(),
         }
-        .settled()
     }
 }

@@ -205,6 +205,11 @@ fn reduction_symmetry_and_memory_change_nothing_on_random_statements() {
 }
 
 #[test]
+fn states_that_differ_in_the_schema_alone_are_told_apart() {
+    draw(statements::migrations(), STATEMENTS / 10, 2, check_agree);
+}
+
+#[test]
 fn stopping_where_somebody_could_notice_shows_what_stopping_everywhere_does() {
     std::thread::scope(|scope| {
         for half in 1..=2 {
@@ -305,6 +310,36 @@ fn the_shortest_counterexample_switches_least() {
     assert!(!after.is_empty() && before.iter().any(|step| step.pid() != pids.first().copied().flatten()));
 }
 
+/// The time is over when the search is: what is found then is told, and that it was not refined.
+#[test]
+fn a_limit_of_time_covers_the_refining_too() {
+    let options = Options {
+        max_time: Some(std::time::Duration::ZERO),
+        ..Options::default()
+    };
+    let system = lost_update(2);
+    let finding = explore(&system, &options);
+    assert_eq!(
+        finding.evidence,
+        Evidence::Truncated {
+            limit: Limit::Seconds(0)
+        }
+    );
+    assert_eq!(finding.reason.as_deref(), Some("stopped at 0 s after 1 state"));
+    let unhurried = Options {
+        max_time: Some(std::time::Duration::from_secs(600)),
+        ..Options::default()
+    };
+    let (mut with, without) = (explore(&system, &unhurried), explore(&system, &Options::default()));
+    with.stats.seconds = without.stats.seconds;
+    assert_eq!(with, without, "a limit that does not strike changes nothing");
+    assert!(
+        without
+            .counterexample()
+            .is_some_and(|found| found.shortest && found.decisive.is_some())
+    );
+}
+
 #[test]
 fn a_limit_is_told_and_nothing_is_held() {
     let options = Options {
@@ -319,5 +354,5 @@ fn a_limit_is_told_and_nothing_is_held() {
         }
     );
     assert!(finding.invariants.iter().all(|judged| judged.verdict != Verdict::Held));
-    assert_eq!(finding.reason.as_deref(), Some("stopped at 10 states"));
+    assert_eq!(finding.reason.as_deref(), Some("stopped at 10 states after 11 states"));
 }

@@ -39,7 +39,7 @@ pub fn merge(findings: &[Finding]) -> Result<Finding, BadMerge> {
     let mut merged = first.clone();
     for other in rest {
         for (judged, more) in merged.invariants.iter_mut().zip(&other.invariants) {
-            join(judged, more);
+            *judged = judged.and(more);
         }
         merged.verdict = merged.verdict.and(other.verdict);
         merged.stats.states += other.stats.states;
@@ -52,31 +52,27 @@ pub fn merge(findings: &[Finding]) -> Result<Finding, BadMerge> {
     merged.evidence = evidence(findings);
     if merged.evidence == Evidence::Exhausted {
         for judged in &mut merged.invariants {
-            settle(&mut judged.verdict);
+            let found = judged.counterexample.take();
+            *judged = Judged::of(judged.invariant.clone(), found, settled(judged.verdict));
         }
-        settle(&mut merged.verdict);
+        merged.verdict = settled(merged.verdict);
     }
     merged.reason = match merged.evidence {
         Evidence::Exhausted if merged.verdict != Verdict::Error => None,
-        _ => findings.iter().find_map(|finding| finding.reason.clone()),
+        // Why one of them is an error is what has to be told.
+        _ => {
+            let all = findings.iter().filter(|finding| finding.verdict == merged.verdict);
+            all.chain(findings).find_map(|finding| finding.reason.clone())
+        }
     };
     Ok(merged)
 }
 
-fn settle(verdict: &mut Verdict) {
-    if *verdict == Verdict::Unknown {
-        *verdict = Verdict::Held;
-    }
-}
-
-fn join(judged: &mut Judged, more: &Judged) {
-    judged.verdict = judged.verdict.and(more.verdict);
-    let length = |judged: &Judged| {
-        let found = judged.counterexample.as_ref();
-        found.map_or(usize::MAX, |found| found.schedule.steps.len())
-    };
-    if length(more) < length(judged) {
-        judged.counterexample.clone_from(&more.counterexample);
+/// What no part has broken holds, now that all of them are there.
+fn settled(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Unknown => Verdict::Held,
+        verdict => verdict,
     }
 }
 

@@ -35,7 +35,9 @@ pub use classes::{Classes, classes};
 pub use merge::{BadMerge, merge};
 pub use options::{Keep, Options, Progress, Tell};
 pub use plain::brute_force;
-pub use verdict::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Miss, Reached, Stats, Verdict};
+pub use verdict::{
+    Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Miss, Reached, Stats, Verdict, counted,
+};
 
 use std::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpoint;
 
@@ -17,7 +17,7 @@ pub type Keep = dyn Fn(&Checkpoint) + Send + Sync;
 pub struct Options {
     /// Stop after so many states.
     pub max_states: Option<u64>,
-    /// Stop after so much time.
+    /// Stop after so much time, refining included: what is left of it after the search goes into the shortest schedule and its decisive step.
     pub max_time: Option<Duration>,
     /// Stop when the explorer's own data take so many bytes.
     pub max_memory: Option<u64>,
@@ -75,6 +75,22 @@ impl Options {
             symmetry: false,
             ..Options::default()
         }
+    }
+
+    /// When the time is over.
+    pub(super) fn deadline(&self, started: Instant) -> Deadline {
+        Deadline(self.max_time.and_then(|limit| started.checked_add(limit)))
+    }
+}
+
+/// A moment by which to be done, if there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Whether it is over.
+    pub(super) fn has_passed(self) -> bool {
+        self.0.is_some_and(|deadline| Instant::now() > deadline)
     }
 }
 

@@ -125,16 +125,13 @@ impl<'a> Search<'a> {
         };
         let judged = spec.invariants.iter().map(|invariant| {
             let broken = self.broken.get(invariant.name());
-            Judged {
-                invariant: invariant.name().into(),
-                verdict: broken.map_or(unbroken, |_| Verdict::Violated),
-                counterexample: broken.map(|(place, breach)| Counterexample {
-                    schedule: self.schedule(*place),
-                    breach: breach.clone(),
-                    decisive: None,
-                    shortest: true,
-                }),
-            }
+            let counterexample = broken.map(|(place, breach)| Counterexample {
+                schedule: self.schedule(*place),
+                breach: breach.clone(),
+                decisive: None,
+                shortest: true,
+            });
+            Judged::of(invariant.name(), counterexample, unbroken)
         });
         let invariants: Vec<Judged> = judged.collect();
         let verdict = invariants.iter().fold(unbroken, |all, one| all.and(one.verdict));
@@ -158,6 +155,12 @@ impl<'a> Search<'a> {
                 verdict
             },
             evidence: stopped.map_or(Evidence::Exhausted, |limit| Evidence::Truncated { limit }),
+            reason: self
+                .refused
+                .as_ref()
+                .map(|reason| reason.to_string())
+                .or_else(|| Finding::unjudged(&invariants))
+                .or_else(|| stopped.map(|limit| format!("stopped at {limit}"))),
             invariants,
             outcomes: outcomes.collect(),
             bounds: Bounds::of(spec),
@@ -169,13 +172,7 @@ impl<'a> Search<'a> {
                 depth,
                 seconds: started.elapsed().as_secs_f64(),
             },
-            reason: self
-                .refused
-                .as_ref()
-                .map(|reason| reason.to_string())
-                .or_else(|| stopped.map(|limit| format!("stopped at {limit}"))),
             warnings: Vec::new(),
         }
-        .settled()
     }
 }

@@ -8,15 +8,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::judge::Judge;
 use super::moves::{Expansion, Moves, apply};
-use super::options::Options;
+use super::options::{Deadline, Options};
 use super::parts::{Parts, Row};
 use super::search::Search;
-use super::verdict::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Reached, Stats, Verdict};
+use super::verdict::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Reached, Stats, Verdict, counted};
 use crate::machine::Pid;
 use crate::system::{Breach, Event, Schedule, Step, System};
 
 /// Steps that are kept while looking for the best counterexample, at most; beyond, the first shortest one is told.
 const MOST_EDGES: usize = 6_000_000;
+
+/// So many steps are compared before the clock is looked at again.
+const EDGES_BETWEEN_LOOKS: usize = 1 << 12;
 
 /// States that are looked at for the decisive step, at most.
 const MOST_FUTURES: usize = 2_000_000;
@@ -30,9 +33,10 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
         Verdict::Held
     };
     let found = &search.breaks;
-    let best = best_of(&search, found);
-    let mut futures = Futures::new(search.system, search.parts);
-    let mut judged = Vec::new();
+    let deadline = options.deadline(started);
+    let best = best_of(&search, found, deadline);
+    let mut futures = Futures::new(search.system, search.parts, deadline);
+    let (mut judged, mut unshown) = (Vec::new(), None);
     for (place, invariant) in spec.invariants.iter().enumerate() {
         let found = found.iter().find(|(broken, _)| usize::from(*broken) == place);
         let counterexample = found.and_then(|(place, steps)| {
@@ -54,11 +58,13 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
                 shortest: refined.is_some() || !options.reduction,
             })
         });
-        judged.push(Judged {
-            invariant: invariant.name().into(),
-            verdict: if found.is_some() { Verdict::Violated } else { unbroken },
-            counterexample,
-        });
+        // A broken state whose schedule does not show it is our mistake, not the scenario's.
+        let otherwise = if found.is_some() { Verdict::Error } else { unbroken };
+        let one = Judged::of(invariant.name(), counterexample, otherwise);
+        if one.verdict == Verdict::Error && one.counterexample.is_none() {
+            unshown.get_or_insert_with(|| UNSHOWN.replace("{}", invariant.name()));
+        }
+        judged.push(one);
     }
     let refused = search.refused.map(|_| refusal(&search));
     let verdict = judged.iter().fold(unbroken, |all, one| all.and(one.verdict));
@@ -79,9 +85,14 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
         }),
         breaks: names(&shown.broken),
     });
+    let states = counted(search.states(), "state");
+    let stopped = || Some(format!("stopped at {} after {states}", search.stopped?));
     let reason = refused
         .clone()
-        .or_else(|| search.stopped.map(|limit| format!("stopped at {limit}")));
+        .or(unshown)
+        .or_else(|| Finding::unjudged(&judged))
+        .or_else(stopped)
+        .or_else(|| unrefined(&judged, options, deadline));
     Finding {
         driver: Driver::Explore,
         verdict: if refused.is_some() { Verdict::Error } else { verdict },
@@ -102,7 +113,28 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
         reason,
         warnings: Vec::new(),
     }
-    .settled()
+}
+
+/// Said of an invariant that a state breaks and no schedule.
+const UNSHOWN: &str =
+    "a state that breaks {} was reached, and no schedule shows it, which is a mistake in deadheat: please report it";
+
+/// What the time did not suffice for, when the search itself came to its end.
+fn unrefined(judged: &[Judged], options: &Options, deadline: Deadline) -> Option<String> {
+    if !deadline.has_passed() {
+        return None;
+    }
+    let mut found = judged.iter().filter_map(|judged| judged.counterexample.as_ref());
+    let longer = found.clone().any(|found| !found.shortest);
+    let undecided = options.decisive && found.any(|found| found.decisive.is_none());
+    let what = match (longer, undecided) {
+        (false, false) => return None,
+        (true, false) => "the schedules are not known to be the shortest",
+        (false, true) => "the decisive step was not computed",
+        (true, true) => "the schedules are not known to be the shortest, and the decisive step was not computed",
+    };
+    let seconds = options.max_time.unwrap_or_default().as_secs();
+    Some(format!("refining was stopped at {seconds} s: {what}"))
 }
 
 /// How the last state of a schedule breaks an invariant.
@@ -130,17 +162,17 @@ fn refusal(search: &Search<'_>) -> String {
 /// How good a way to a state is: fewer switches between processes, then fewer faults.
 type Cost = (u32, u32);
 
-/// The best shortest ways to states that break the invariants; empty if there are too many ways to compare.
-fn best_of(search: &Search<'_>, found: &[(u16, Vec<Step>)]) -> BTreeMap<u16, Vec<Step>> {
+/// The best shortest ways to states that break the invariants; empty if there are too many ways to compare, or too little time.
+fn best_of(search: &Search<'_>, found: &[(u16, Vec<Step>)], deadline: Deadline) -> BTreeMap<u16, Vec<Step>> {
     let mut best = BTreeMap::new();
     let Some(deepest) = found.iter().map(|(_, steps)| steps.len()).max() else {
         return best;
     };
-    let Some(graph) = Graph::build(search, found, deepest) else {
+    let Some(graph) = Graph::build(search, found, deepest, deadline) else {
         return best;
     };
     for (invariant, _) in found {
-        if let Some(steps) = graph.best(*invariant, search) {
+        if let Some(steps) = graph.best(*invariant, search, deadline) {
             best.insert(*invariant, steps);
         }
     }
@@ -156,7 +188,7 @@ struct Graph {
 }
 
 impl Graph {
-    fn build(search: &Search<'_>, found: &[(u16, Vec<Step>)], deepest: usize) -> Option<Self> {
+    fn build(search: &Search<'_>, found: &[(u16, Vec<Step>)], deepest: usize, deadline: Deadline) -> Option<Self> {
         let mut graph = Graph {
             edges: Vec::new(),
             broken: BTreeMap::new(),
@@ -174,6 +206,9 @@ impl Graph {
             let mut places: FxHashMap<u128, u32> = FxHashMap::default();
             let mut edges = Vec::new();
             for (place, (from, digest)) in level.iter().enumerate() {
+                if deadline.has_passed() {
+                    return None;
+                }
                 moves.expand(from, &mut expansion);
                 graph.note(&mut judge, from, expansion.is_final, depth, place as u32);
                 if depth == deepest {
@@ -221,7 +256,7 @@ impl Graph {
     }
 
     /// The best of all shortest ways to break an invariant; of two equally good ones the one whose steps come first.
-    fn best(&self, invariant: u16, search: &Search<'_>) -> Option<Vec<Step>> {
+    fn best(&self, invariant: u16, search: &Search<'_>, deadline: Deadline) -> Option<Vec<Step>> {
         let (depth, targets) = self.broken.get(&invariant)?;
         let useful = self.useful(*depth, targets);
         let pools = search.parts.read();
@@ -236,7 +271,10 @@ impl Graph {
                 .filter(|(_, to, _)| useful[level + 1].contains(to))
                 .collect();
             edges.sort_by_key(|(from, _, _)| *from);
-            for (from, to, number) in edges {
+            for (place, (from, to, number)) in edges.into_iter().enumerate() {
+                if place.is_multiple_of(EDGES_BETWEEN_LOOKS) && deadline.has_passed() {
+                    return None;
+                }
                 let step = step_of(*number);
                 for ((_, last), ((switches, faults), _)) in ways[level].range((*from, None)..=(*from, LAST)) {
                     let switch = u32::from(last.is_some() && *last != step.pid());
@@ -287,11 +325,13 @@ struct Futures<'a> {
     parts: &'a Parts,
     moves: Moves<'a>,
     judge: Judge<'a>,
+    deadline: Deadline,
 }
 
 impl<'a> Futures<'a> {
-    fn new(system: &'a System, parts: &'a Parts) -> Self {
+    fn new(system: &'a System, parts: &'a Parts, deadline: Deadline) -> Self {
         Futures {
+            deadline,
             system,
             parts,
             moves: Moves::new(system, parts),
@@ -333,6 +373,9 @@ impl<'a> Futures<'a> {
         hopeless.insert(digest);
         while let Some((row, digest)) = stack.pop() {
             *budget = budget.checked_sub(1)?;
+            if self.deadline.has_passed() {
+                return None;
+            }
             self.moves.expand(&row, &mut expansion);
             broken.clear();
             self.judge.broken(&row, expansion.is_final, &mut broken);
@@ -352,5 +395,36 @@ impl<'a> Futures<'a> {
             }
         }
         Some(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::explore::toy::lost_update;
+
+    /// The search ends in time and refining does not.
+    #[test]
+    fn what_was_not_refined_is_told() {
+        let system = lost_update(2);
+        let parts = Parts::default();
+        let options = Options::default();
+        let search = Search::run(&system, &parts, None, None, &options, Instant::now());
+        let late = Options {
+            max_time: Some(Duration::ZERO),
+            ..options
+        };
+        let finding = conclude(search, &late, Instant::now());
+        assert_eq!(finding.evidence, Evidence::Exhausted);
+        let found = finding.counterexample().expect("it is violated all the same");
+        assert!(!found.shortest && found.decisive.is_none());
+        assert_eq!(
+            finding.reason.as_deref(),
+            Some(
+                "refining was stopped at 0 s: the schedules are not known to be the shortest, and the decisive step was not computed"
+            )
+        );
     }
 }

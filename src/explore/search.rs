@@ -142,6 +142,9 @@ impl<'a> Search<'a> {
         let mut workers: Vec<Worker<'a>> = (0..threads)
             .map(|_| Worker::new(self.system, self.parts, self.alike, options.reduction, self.looked_at))
             .collect();
+        for worker in &mut workers {
+            worker.deadline = options.deadline(started);
+        }
         let mut level = self.begin();
         let mut next = Level::beginning_at(self.origins.len());
         let (mut start, mut kept) = (0, started);
@@ -156,11 +159,12 @@ impl<'a> Search<'a> {
         while level.len() > 0 {
             while start < level.len() {
                 let end = (start + BATCH).min(level.len());
-                self.batch(&mut workers, &level, start, end, &mut next);
-                start = end;
-                self.unforeseen = self.learn(&mut workers);
-                if self.unforeseen {
-                    return;
+                if self.batch(&mut workers, &level, start, end, &mut next) {
+                    start = end;
+                    self.unforeseen = self.learn(&mut workers);
+                    if self.unforeseen {
+                        return;
+                    }
                 }
                 self.failed = workers.iter().any(Worker::failed);
                 let seen = workers.iter().fold(0, |all, worker| all | worker.judge.looked_at());
@@ -264,7 +268,9 @@ impl<'a> Search<'a> {
         self.visited.bytes() + origins + level.bytes() + next.bytes() + moves + self.parts.read().bytes()
     }
 
-    fn batch(&mut self, workers: &mut [Worker<'a>], level: &Level, start: usize, end: usize, next: &mut Level) {
+    /// Expands some states; false when the time was over before all of them were. Then nothing of it is added but what it broke, so that a
+    /// checkpoint goes on from where the batch began.
+    fn batch(&mut self, workers: &mut [Worker<'a>], level: &Level, start: usize, end: usize, next: &mut Level) -> bool {
         let count = end - start;
         let threads = if count < WORTH_A_THREAD { 1 } else { workers.len() };
         let visited = &self.visited;
@@ -289,13 +295,26 @@ impl<'a> Search<'a> {
                 ended.collect()
             })
         };
+        if shares.iter().any(|share| share.is_cut) {
+            shares.iter().for_each(|share| self.note_broken(share));
+            return false;
+        }
         for (share, worker) in shares.into_iter().zip(workers.iter()) {
             self.add(share, worker, level, next);
+        }
+        true
+    }
+
+    fn note_broken(&mut self, share: &Share) {
+        for (state, invariant) in &share.broken {
+            let first = &mut self.broken[usize::from(*invariant)];
+            *first = Some(first.map_or(*state, |first| first.min(*state)));
         }
     }
 
     fn add(&mut self, share: Share, worker: &Worker<'_>, level: &Level, next: &mut Level) {
         let mut row = Row::new();
+        self.note_broken(&share);
         for found in share.found {
             if !self.visited.insert(found.digest) {
                 continue;
@@ -312,10 +331,6 @@ impl<'a> Search<'a> {
             next.push(&row, found.digest);
         }
         self.transitions += share.transitions;
-        for (state, invariant) in share.broken {
-            let first = &mut self.broken[usize::from(invariant)];
-            *first = Some(first.map_or(state, |first| first.min(state)));
-        }
         for ended in share.finals {
             self.finals += 1;
             let entry = self.outcomes.entry(ended.outcome).or_insert_with(|| Final {

@@ -79,9 +79,28 @@ const STATEMENTS: [&str; 36] = [
     "update c set k = k + 10 where a = 1",
 ];
 
+/// Statements that change what there is, and some whose answer depends on that.
+const DEFINITIONS: [&str; 15] = [
+    "create unique index i on a (n)",
+    "create index i on a (u)",
+    "drop index if exists i",
+    "create view v as select id from a",
+    "drop view v",
+    "select count(*) from v",
+    "alter table a add column x int",
+    "select x from a",
+    "create sequence s",
+    "select nextval('s')",
+    "create table c (id int)",
+    "insert into c values (1)",
+    "drop table c",
+    "update a set n = 5 where id = 1",
+    "insert into a values (3, 1, 7)",
+];
+
 /// The statements of a process: alone, or in a transaction.
-fn session() -> impl Strategy<Value = Vec<String>> {
-    let statement = (select(&STATEMENTS[..]), any::<bool>()).prop_map(|(text, other)| match other {
+fn session(pool: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
+    let statement = (select(pool), any::<bool>()).prop_map(|(text, other)| match other {
         true => text.replace("id = 1", "id = 2"),
         false => text.to_owned(),
     });
@@ -99,12 +118,21 @@ fn session() -> impl Strategy<Value = Vec<String>> {
 
 /// Systems of SQL.
 pub(super) fn systems() -> impl Strategy<Value = System> {
+    systems_of(&STATEMENTS)
+}
+
+/// Systems that change their schema while others use it.
+pub(super) fn migrations() -> impl Strategy<Value = System> {
+    systems_of(&DEFINITIONS)
+}
+
+fn systems_of(pool: &'static [&'static str]) -> impl Strategy<Value = System> {
     let fault = prop_oneof![
         3 => Just(FaultBudget::NONE),
         1 => Just(FaultBudget::NONE.with(Fault::Crash, 1)),
         1 => Just(FaultBudget::NONE.with(Fault::LostReply, 1)),
     ];
-    (vec(session(), 2..=3), any::<bool>(), fault).prop_map(|(mut sessions, alike, faults)| {
+    (vec(session(pool), 2..=3), any::<bool>(), fault).prop_map(|(mut sessions, alike, faults)| {
         if alike && let [first, second, ..] = &mut sessions[..] {
             second.clone_from(first);
         }

@@ -214,7 +214,7 @@ pub struct Finding {
     pub warnings: Vec<Warning>,
 }
 
-/// The verdict of one invariant.
+/// The verdict of one invariant. It is made by [`Judged::of`] only, so that nothing is violated without a run that shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// Its name.
@@ -223,6 +223,42 @@ pub struct Judged {
     pub verdict: Verdict,
     /// If it is violated: how.
     pub counterexample: Option<Counterexample>,
+    made: Made,
+}
+
+/// Keeps others from writing a [`Judged`] down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Made;
+
+impl Judged {
+    /// Violated if there is a run that breaks it, or an error if that run ends in a state that could not be judged; else `unbroken`; and an error where
+    /// that says "violated" all the same: then a driver has seen a bad state and no way to it.
+    pub fn of(invariant: impl Into<Arc<str>>, counterexample: Option<Counterexample>, unbroken: Verdict) -> Judged {
+        let verdict = match (&counterexample, unbroken) {
+            (Some(found), _) if found.breach.is_error => Verdict::Error,
+            (Some(_), _) => Verdict::Violated,
+            (None, Verdict::Violated) => Verdict::Error,
+            (None, unbroken) => unbroken,
+        };
+        Judged {
+            invariant: invariant.into(),
+            verdict,
+            counterexample,
+            made: Made,
+        }
+    }
+
+    /// What two parts of a search say of it together: the shorter of their runs; without any, the worse of their verdicts.
+    #[must_use]
+    pub fn and(&self, other: &Judged) -> Judged {
+        let runs = [self, other]
+            .into_iter()
+            .filter_map(|judged| judged.counterexample.as_ref());
+        let verdict = self.verdict.and(other.verdict);
+        let fitting = runs.filter(|found| found.breach.is_error == (verdict == Verdict::Error));
+        let shortest = fitting.min_by_key(|found| found.schedule.steps.len());
+        Judged::of(self.invariant.clone(), shortest.cloned(), verdict)
+    }
 }
 
 /// A run that breaks an invariant.
@@ -263,6 +299,9 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// The name of the bound that loom has of its own.
+    pub const PREEMPTIONS: &'static str = "preemptions";
+
     /// The bounds that a scenario states.
     pub fn of(spec: &Spec) -> Self {
         Bounds {
@@ -321,11 +360,7 @@ impl Finding {
             invariants: spec
                 .invariants
                 .iter()
-                .map(|invariant| Judged {
-                    invariant: invariant.name().into(),
-                    verdict,
-                    counterexample: None,
-                })
+                .map(|invariant| Judged::of(invariant.name(), None, verdict))
                 .collect(),
             outcomes: Vec::new(),
             bounds: Bounds::of(spec),
@@ -335,20 +370,38 @@ impl Finding {
         }
     }
 
-    /// The same finding, in which what could not be judged is an error, with its reason, and no violation.
-    #[must_use]
-    pub(crate) fn settled(mut self) -> Finding {
-        for judged in &mut self.invariants {
-            let Some(found) = judged.counterexample.as_ref().filter(|found| found.breach.is_error) else {
-                continue;
-            };
-            judged.verdict = Verdict::Error;
-            if self.verdict != Verdict::Error || self.reason.is_none() {
-                self.reason = Some(format!("{}: {}", judged.invariant, found.breach.sentence));
-            }
-            self.verdict = Verdict::Error;
+    /// Whether every schedule within the scenario's own bounds was tried: what was not broken then is proved.
+    pub fn is_proof(&self) -> bool {
+        self.evidence == Evidence::Exhausted && self.preemptions().is_none()
+    }
+
+    /// The bound on preemptions that a driver had beside the scenario's own bounds.
+    pub fn preemptions(&self) -> Option<u64> {
+        let own = self.bounds.own.iter();
+        let mut named = own.filter(|(name, _)| *name == Bounds::PREEMPTIONS);
+        named.next().map(|(_, count)| *count)
+    }
+
+    /// Where a driver has looked that does not try everything: `in 256 storms`, `within 1 preemption`.
+    pub fn scope(&self) -> String {
+        let noun = match self.driver {
+            Driver::Storm => "storm",
+            _ => "schedule",
+        };
+        match (&self.evidence, self.preemptions()) {
+            (Evidence::Exhausted, Some(most)) => format!("within {}", counted(most, "preemption")),
+            (Evidence::Exhausted, None) => "in every schedule".to_owned(),
+            (Evidence::Sampled { runs, .. }, _) => format!("in {}", counted(*runs, noun)),
+            (Evidence::Truncated { limit }, _) => format!("before it was stopped at {limit}"),
+            (Evidence::Nothing, _) => "in no schedule".to_owned(),
         }
-        self
+    }
+
+    /// The first invariant that could not be judged, with the reason.
+    pub(crate) fn unjudged(invariants: &[Judged]) -> Option<String> {
+        let mut found = invariants.iter().filter_map(|judged| judged.counterexample.as_ref());
+        let breach = &found.find(|found| found.breach.is_error)?.breach;
+        Some(format!("{}: {}", breach.invariant, breach.sentence))
     }
 
     /// Whether it is the scenario that is at fault: what its processes ask for is not understood, or a query of an invariant can't be answered.
@@ -381,9 +434,75 @@ impl Finding {
     }
 }
 
+/// A number of things, as in `1 crash` or `997,981 states`.
+pub fn counted(count: u64, noun: &str) -> String {
+    let plural = match noun {
+        _ if count == 1 => noun.to_owned(),
+        noun if noun.ends_with('y') => format!("{}ies", &noun[..noun.len() - 1]),
+        noun if noun.ends_with("sh") || noun.ends_with("ss") => format!("{noun}es"),
+        noun => format!("{noun}s"),
+    };
+    let digits = count.to_string();
+    let mut number = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            number.push(',');
+        }
+        number.push(digit);
+    }
+    format!("{number} {plural}")
+}
+
 #[cfg(test)]
 mod tests {
+    use super::{Counterexample, Finding, Judged, counted};
+    use crate::system::{Breach, Schedule};
+
+    #[test]
+    fn numbers_are_told_as_people_write_them() {
+        assert_eq!(counted(1, "crash"), "1 crash");
+        assert_eq!(counted(2, "lost reply"), "2 lost replies");
+        assert_eq!(counted(997_981, "state"), "997,981 states");
+        assert_eq!(counted(1_000, "process"), "1,000 processes");
+        assert_eq!(counted(100, "storm"), "100 storms");
+    }
+
     use super::Verdict::{Error, Held, Skipped, Unknown, Violated};
+
+    #[test]
+    fn nothing_is_violated_without_a_run_that_shows_it() {
+        assert_eq!(Judged::of("a", None, Violated).verdict, Error);
+        assert_eq!(Judged::of("a", None, Held).verdict, Held);
+        let error = Judged::of("a", None, Error);
+        assert_eq!(error.and(&Judged::of("a", None, Held)).verdict, Error);
+    }
+
+    #[test]
+    fn what_could_not_be_judged_is_an_error_with_its_schedule_and_no_violation() {
+        let found = |is_error| Counterexample {
+            schedule: Schedule {
+                fingerprint: 0,
+                steps: Vec::new(),
+            },
+            breach: Breach {
+                invariant: "a".into(),
+                sentence: "no such table".into(),
+                rows: Vec::new(),
+                is_error,
+            },
+            decisive: None,
+            shortest: true,
+        };
+        let unjudged = Judged::of("a", Some(found(true)), Held);
+        assert_eq!(unjudged.verdict, Error);
+        for joined in [Judged::of("a", Some(found(false)), Held), Judged::of("a", None, Held)] {
+            let joined = joined.and(&unjudged);
+            assert_eq!((joined.verdict, joined.counterexample), (Error, Some(found(true))));
+        }
+        assert_eq!(Finding::unjudged(&[Judged::of("a", Some(found(false)), Held)]), None);
+        let reason = Finding::unjudged(&[Judged::of("b", None, Held), unjudged]);
+        assert_eq!(reason.as_deref(), Some("a: no such table"));
+    }
 
     #[test]
     fn verdicts_join_to_the_worse_one() {

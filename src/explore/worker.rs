@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::judge::Judge;
 use super::level::Level;
 use super::moves::{Expansion, Move, Moves, apply};
+use super::options::Deadline;
 use super::parts::{PROCESSES, Parts, Row};
 use super::symmetry::{Alike, Symmetry};
 use super::visited::Visited;
@@ -19,6 +20,7 @@ pub(super) struct Worker<'a> {
     pub(super) reduction: bool,
     pub(super) looked_at: u8,
     pub(super) symmetry: Option<Symmetry<'a>>,
+    pub(super) deadline: Deadline,
 }
 
 /// What a thread found in its share of a batch.
@@ -32,6 +34,8 @@ pub(super) struct Share {
     /// New states that are not simply what a move made of an old one.
     pub(super) sorted: Vec<Row>,
     pub(super) refused: Option<(u32, u32)>,
+    /// The time was over before its end.
+    pub(super) is_cut: bool,
 }
 
 /// A final state.
@@ -68,6 +72,7 @@ impl<'a> Worker<'a> {
             expansion: Expansion::default(),
             reduction,
             looked_at,
+            deadline: Deadline::default(),
         }
     }
 
@@ -111,6 +116,10 @@ impl<'a> Worker<'a> {
         let mut share = Share::default();
         let mut broken = Vec::new();
         for place in start..end {
+            if self.deadline.has_passed() {
+                share.is_cut = true;
+                break;
+            }
             let row = level.row(place);
             let digest = level.digests[place];
             let state = level.number(place);

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::paint::{Ink, Paint};
-use super::violation;
-use crate::explore::{Driver, Verdict};
+use super::{told, violation};
+use crate::explore::{Driver, Verdict, counted};
 use crate::scenario::Scenario;
 use crate::suite::{Record, Results};
 
@@ -42,20 +42,19 @@ pub fn summary(results: &Results, paint: Paint) -> String {
         .map(|record| &*record.case.scenario.name)
         .collect();
     let surprises = results.surprises().count();
-    let all = results.records.len();
-    let line = format!("{}, {}: ", counted(scenarios.len(), "scenario"), counted(all, "run"));
+    let all = counted(results.records.len() as u64, "run");
+    let mut line = format!("{}, {all}", counted(scenarios.len() as u64, "scenario"));
+    for (count, word) in [(results.skipped(), "skipped"), (results.missed(), "with a miss")] {
+        if count > 0 {
+            let _ = write!(line, ", {count} {word}");
+        }
+    }
+    line.push_str(": ");
     let verdict = match surprises {
         0 => paint.ink(Ink::Green, "all as expected"),
         _ => paint.ink(Ink::Red, &format!("{surprises} not as expected")),
     };
     format!("{line}{verdict}\n")
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    match count {
-        1 => format!("1 {noun}"),
-        count => format!("{count} {noun}s"),
-    }
 }
 
 /// What the table says of one driver: a text and its colour; `None` where the driver did not run.
@@ -95,22 +94,21 @@ pub fn table(results: &Results, paint: Paint) -> String {
     lines.join("\n") + "\n"
 }
 
-/// `✗ violated` is the widest that is usual.
-const CELL: usize = 10;
+/// `✓ not found` is the widest that is usual.
+const CELL: usize = 11;
 
 fn cell(record: &Record) -> (String, Ink) {
-    let verdict = record.finding.verdict;
-    let ink = match (record.is_expected(), verdict) {
-        (_, Verdict::Skipped) => Ink::Dim,
-        (true, _) => Ink::Green,
-        (false, _) => Ink::Red,
+    let word = told::word(record);
+    let (mark, ink) = match (record.is_expected(), record.finding.verdict) {
+        (_, Verdict::Skipped) => ("", Ink::Dim),
+        // Neither a success nor a failure: somebody else has seen it.
+        (true, Verdict::Held) if !record.missed.is_empty() => ("", Ink::Dim),
+        // A part of an exploration, which proves nothing alone.
+        (true, Verdict::Unknown) => ("", Ink::Dim),
+        (true, _) => ("✓ ", Ink::Green),
+        (false, _) => ("✗ ", Ink::Red),
     };
-    let mark = match (record.is_expected(), verdict) {
-        (_, Verdict::Skipped) => "",
-        (true, _) => "✓ ",
-        (false, _) => "✗ ",
-    };
-    (format!("{mark}{verdict}"), ink)
+    (format!("{mark}{word}"), ink)
 }
 
 /// The records of each scenario, in the order of the suite.
@@ -153,11 +151,23 @@ fn tell_scenario(records: &[&Record], detail: Detail, text: &mut String) {
             body.push('\n');
         }
     }
+    for record in records.iter().filter(|record| detail.expected || is_remarkable(record)) {
+        let driver = record.finding.driver.name();
+        let _ = writeln!(body, "{driver:8}  {}", told::record(record));
+    }
     let Some(first) = records.first().filter(|_| !body.is_empty()) else {
         return;
     };
+    body.push('\n');
     text.push_str(&heading(&first.case.scenario, detail.paint));
     text.push_str(&body);
+}
+
+/// Whether a verdict says less than it seems to: something was missed, left out or cut off, or the driver had a bound of its own.
+fn is_remarkable(record: &Record) -> bool {
+    let finding = &record.finding;
+    let is_skipped = finding.verdict == Verdict::Skipped;
+    !record.missed.is_empty() || finding.preemptions().is_some() || finding.reason.is_some() && !is_skipped
 }
 
 fn heading(scenario: &Scenario, paint: Paint) -> String {

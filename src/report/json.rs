@@ -5,7 +5,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::explore::{Evidence, Limit};
+use super::told;
+use crate::explore::{Evidence, Finding, Judged, Limit};
 use crate::suite::{Record, Results};
 
 /// The version of the format.
@@ -59,12 +60,37 @@ pub(super) struct One {
     pub(super) bounds: Map<String, Value>,
     pub(super) stats: Stats,
     pub(super) reason: Option<String>,
+    /// The verdict in words, with what it rests on.
+    #[serde(default)]
+    pub(super) told: String,
+    /// What is expected to be violated, and a driver that does not try everything did not see.
+    #[serde(default)]
+    pub(super) missed: Vec<String>,
+    /// Each promise by itself.
+    #[serde(default)]
+    pub(super) invariants: Vec<Promise>,
     /// What no schedule showed, one sentence each: what holds may hold for want of trying.
     #[serde(default)]
     pub(super) warnings: Vec<String>,
     /// For an exploration that is a part of one: what is needed to join it with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) split: Option<Split>,
+}
+
+/// What came out for one promise.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Promise {
+    pub(super) name: String,
+    pub(super) verdict: String,
+    pub(super) evidence: String,
+    /// If it is violated: how, in a sentence.
+    pub(super) breach: Option<String>,
+    /// If it is violated: a schedule that shows it.
+    pub(super) schedule: Option<String>,
+    /// Whether no shorter one exists; false also where that is not known.
+    pub(super) shortest: bool,
+    /// The number of the step after which nothing keeps the promise, 0 if nothing ever does; `null` where that was not computed.
+    pub(super) decisive: Option<usize>,
 }
 
 /// A part of an exploration.
@@ -105,6 +131,19 @@ impl Run {
     }
 }
 
+fn promise(judged: &Judged, finding: &Finding) -> Promise {
+    let found = judged.counterexample.as_ref();
+    Promise {
+        name: judged.invariant.to_string(),
+        verdict: judged.verdict.name().to_owned(),
+        evidence: finding.evidence.name().to_owned(),
+        breach: found.map(|found| found.breach.sentence.clone()),
+        schedule: found.map(|found| found.schedule.to_string()),
+        shortest: found.is_some_and(|found| found.shortest),
+        decisive: found.and_then(|found| found.decisive),
+    }
+}
+
 fn one(record: &Record) -> One {
     let finding = &record.finding;
     let mut violated: Vec<String> = finding.violated().iter().map(|name| name.to_string()).collect();
@@ -137,6 +176,13 @@ fn one(record: &Record) -> One {
             seconds: (finding.stats.seconds * 1000.0).round() / 1000.0,
         },
         reason: finding.reason.clone().or_else(|| surprise.cloned()),
+        told: told::record(record),
+        missed: record.missed.iter().map(|name| name.to_string()).collect(),
+        invariants: finding
+            .invariants
+            .iter()
+            .map(|judged| promise(judged, finding))
+            .collect(),
         warnings: finding.warnings.iter().map(ToString::to_string).collect(),
         split: record.split.then(|| Split {
             complete,

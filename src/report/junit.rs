@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::paint::Paint;
-use super::violation;
+use super::{told, violation};
 use crate::explore::Verdict;
 use crate::suite::{Record, Results};
 
@@ -59,7 +59,17 @@ fn case(record: &Record, scenario: &str, text: &mut String) {
                 escape(reason)
             );
         }
-        (Ok(()), _) => text.push_str("/>\n"),
+        (Ok(()), Verdict::Unknown) => {
+            let _ = writeln!(
+                text,
+                ">\n      <skipped message=\"a part of an exploration, which proves nothing alone: {}\"/>\n    </testcase>",
+                escape(reason)
+            );
+        }
+        (Ok(()), _) => {
+            let told = escape(&told::record(record));
+            let _ = writeln!(text, ">\n      <system-out>{told}</system-out>\n    </testcase>");
+        }
         (Err(surprise), verdict) => {
             let element = if verdict == Verdict::Error { "error" } else { "failure" };
             let _ = writeln!(
@@ -86,7 +96,8 @@ fn detail(record: &Record) -> String {
 }
 
 fn counts(records: &[Record]) -> (usize, usize, usize) {
-    let skipped = |record: &&Record| record.finding.verdict == Verdict::Skipped;
+    let undecided = |record: &Record| record.is_expected() && record.finding.verdict == Verdict::Unknown;
+    let skipped = |record: &&Record| record.finding.verdict == Verdict::Skipped || undecided(record);
     let failed = |record: &&Record| !record.is_expected();
     let error = |record: &&Record| record.finding.verdict == Verdict::Error;
     let errors = records.iter().filter(failed).filter(error).count();

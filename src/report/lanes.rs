@@ -49,7 +49,10 @@ impl Lanes {
         for (place, (step, events)) in trace.0.iter().enumerate() {
             let mut cells = cells(step, events, &columns.names, &end.world.database, &mut now);
             if cells.is_empty() {
-                cells.push(Cell::of(step.pid(), "goes on".to_owned(), Ink::Plain));
+                cells.push(match step.pid() {
+                    pid @ Some(_) => Cell::of(pid, "ends".to_owned(), Ink::Dim),
+                    None => Cell::of(None, "nothing else can happen: who sleeps goes on".to_owned(), Ink::Dim),
+                });
             }
             let number = place + 1;
             let decisive = self.decisive == Some(number);
@@ -265,16 +268,11 @@ impl Columns {
     }
 
     fn row(&self, number: Option<(usize, bool)>, cell: &Cell, paint: Paint, lines: &mut Vec<String>) {
-        let (start, width) = cell
-            .pid
-            .and_then(|pid| self.starts.get(&pid).copied())
-            .unwrap_or((0, self.width.saturating_sub(2)));
+        let Some((start, width)) = cell.pid.and_then(|pid| self.starts.get(&pid).copied()) else {
+            return self.rule(number, cell, paint, lines);
+        };
         for (index, piece) in wrap(&cell.text, width).into_iter().enumerate() {
-            let margin = match number {
-                Some((number, true)) if index == 0 => paint.ink(Ink::Red, &format!("▶{number:>3}  ")),
-                Some((number, false)) if index == 0 => paint.ink(Ink::Dim, &format!(" {number:>3}  ")),
-                _ => " ".repeat(MARGIN),
-            };
+            let margin = margin(number.filter(|_| index == 0), paint);
             let bars = self.bars(None, true);
             let left = text(&bars[..start.min(bars.len())]);
             let end = (start + piece.chars().count()).min(bars.len());
@@ -291,6 +289,27 @@ impl Columns {
             );
             lines.push(line.trim_end().to_owned());
         }
+    }
+}
+
+impl Columns {
+    /// What belongs to no process, as the clock, is a rule across all lanes.
+    fn rule(&self, number: Option<(usize, bool)>, cell: &Cell, paint: Paint, lines: &mut Vec<String>) {
+        for (index, piece) in wrap(&cell.text, self.width.saturating_sub(6)).into_iter().enumerate() {
+            let margin = margin(number.filter(|_| index == 0), paint);
+            let piece = format!("── {} ", piece.trim());
+            let rest = "─".repeat(self.width.saturating_sub(piece.chars().count()));
+            lines.push(format!("{margin}{}", paint.ink(cell.ink, &format!("{piece}{rest}"))));
+        }
+    }
+}
+
+/// The number of a step, marked if it is the decisive one.
+fn margin(number: Option<(usize, bool)>, paint: Paint) -> String {
+    match number {
+        Some((number, true)) => paint.ink(Ink::Red, &format!("▶{number:>3}  ")),
+        Some((number, false)) => paint.ink(Ink::Dim, &format!(" {number:>3}  ")),
+        None => " ".repeat(MARGIN),
     }
 }
 
@@ -337,7 +356,28 @@ fn wrap(paragraphs: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::wrap;
+    use std::collections::BTreeMap;
+
+    use super::{Cell, Columns, wrap};
+    use crate::machine::Pid;
+    use crate::report::{Ink, Paint};
+
+    #[test]
+    fn the_clock_stands_in_nobodys_lane() {
+        let names = BTreeMap::from([(Pid::root(0), "a".into()), (Pid::root(1), "b".into())]);
+        let columns = Columns::new(60, names);
+        let mut lines = Vec::new();
+        let cell = Cell::of(None, "the clock moves on by 2 s".to_owned(), Ink::Plain);
+        columns.row(Some((7, false)), &cell, Paint::PLAIN, &mut lines);
+        assert!(
+            lines[0].starts_with("   7  ── the clock moves on by 2 s ───"),
+            "{lines:?}"
+        );
+        assert!(!lines[0].contains('│'), "it crosses all lanes: {lines:?}");
+        let cell = Cell::of(Some(Pid::root(1)), "select 1".to_owned(), Ink::Plain);
+        columns.row(Some((8, true)), &cell, Paint::PLAIN, &mut lines);
+        assert!(lines[1].starts_with("▶  8  │"), "{lines:?}");
+    }
 
     #[test]
     fn words_are_kept_whole_unless_one_is_wider_than_the_lane() {

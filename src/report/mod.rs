@@ -13,6 +13,9 @@ pub mod lanes;
 pub mod paint;
 pub mod shards;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
+pub mod told;
 pub mod violation;
 mod words;
 

@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::json::{One, Part, Run, VERSION};
+use super::json::{One, Part, Promise, Run, VERSION};
 use super::paint::{Ink, Paint};
-use crate::explore::{Evidence, Verdict};
-use crate::scenario::Expect;
+use super::told;
+use crate::explore::{Evidence, Verdict, counted};
+use crate::scenario::{Expect, Looked};
 use crate::system::Schedule;
 
 /// Why results can't be joined.
@@ -114,13 +115,21 @@ fn in_order(shards: Vec<Run>) -> Vec<One> {
 
 /// Adds a part of an exploration to another one.
 fn join(known: &mut One, more: One) {
-    let length = |one: &One| {
-        let schedule = one.schedule.as_deref().and_then(|text| text.parse::<Schedule>().ok());
-        schedule.map_or(usize::MAX, |schedule| schedule.steps.len())
-    };
-    known.verdict = verdict(known).and(verdict(&more)).name().to_owned();
-    if length(&more) < length(known) {
+    let before = verdict(&known.verdict);
+    let after = before.and(verdict(&more.verdict));
+    known.verdict = after.name().to_owned();
+    // Why it is an error is what has to be told.
+    let is_newly_wrong = after == Verdict::Error && before != after;
+    if is_newly_wrong {
+        known.reason.clone_from(&more.reason);
+    }
+    if length(more.schedule.as_deref()) < length(known.schedule.as_deref()) {
         known.schedule.clone_from(&more.schedule);
+    }
+    for promise in &mut known.invariants {
+        if let Some(other) = more.invariants.iter().find(|other| other.name == promise.name) {
+            join_promise(promise, other);
+        }
     }
     known.violated.extend(more.violated);
     known.violated.sort();
@@ -136,14 +145,30 @@ fn join(known: &mut One, more: One) {
     {
         // What stopped that part is what stopped the whole.
         split.complete = false;
-        known.reason = more.reason;
+        if after != Verdict::Error {
+            known.reason = more.reason;
+        }
     }
 }
 
+/// What two parts say of a promise: the shorter of their schedules, the worse of their verdicts.
+fn join_promise(known: &mut Promise, more: &Promise) {
+    let worse = verdict(&known.verdict).and(verdict(&more.verdict)).name().to_owned();
+    if length(more.schedule.as_deref()) < length(known.schedule.as_deref()) {
+        known.clone_from(more);
+    }
+    known.verdict = worse;
+}
+
+fn length(schedule: Option<&str>) -> usize {
+    let schedule = schedule.and_then(|text| text.parse::<Schedule>().ok());
+    schedule.map_or(usize::MAX, |schedule| schedule.steps.len())
+}
+
 /// The verdict of that name; a name that is none is an error.
-fn verdict(one: &One) -> Verdict {
+fn verdict(name: &str) -> Verdict {
     let all = [Verdict::Held, Verdict::Violated, Verdict::Unknown, Verdict::Skipped];
-    let named = all.into_iter().find(|verdict| verdict.name() == one.verdict);
+    let named = all.into_iter().find(|verdict| verdict.name() == name);
     named.unwrap_or(Verdict::Error)
 }
 
@@ -154,7 +179,15 @@ fn settle(one: &mut One, missing: &[String]) {
     if !missing.is_empty() && split.complete {
         one.reason = Some(format!("shard {} is missing", missing.join(" and ")));
     }
-    let mut verdict = verdict(one);
+    for promise in &mut one.invariants {
+        if whole && promise.verdict == Verdict::Unknown.name() {
+            promise.verdict = Verdict::Held.name().to_owned();
+        }
+        if whole {
+            promise.evidence = Evidence::Exhausted.name().to_owned();
+        }
+    }
+    let mut verdict = verdict(&one.verdict);
     if whole && verdict != Verdict::Error {
         one.reason = None;
         one.evidence = Evidence::Exhausted.name().to_owned();
@@ -171,7 +204,20 @@ fn settle(one: &mut One, missing: &[String]) {
     if verdict == Verdict::Held && !whole {
         verdict = Verdict::Unknown;
     }
-    let judged = expect.judge_names(verdict, &one.violated, whole, one.reason.as_deref());
+    let looked = Looked {
+        everywhere: whole,
+        scope: "in the parts that are there",
+    };
+    let judged = expect.judge_names(verdict, &one.violated, looked, one.reason.as_deref());
+    one.told = match verdict {
+        Verdict::Held => {
+            let bounds = one.bounds.iter();
+            let bounds = bounds.filter_map(|(name, count)| Some((name.as_str(), count.as_u64()?)));
+            told::proved(bounds, one.stats.states, one.stats.schedules)
+        }
+        Verdict::Violated => format!("violated: {}", one.violated.join(", ")),
+        verdict => format!("{verdict}: {}", one.reason.as_deref().unwrap_or("no reason was given")),
+    };
     one.as_expected = judged.is_ok();
     if let Err(reason) = judged {
         one.reason = Some(reason);
@@ -190,10 +236,11 @@ pub fn table(run: &Run, paint: Paint) -> String {
     let mut text = paint.ink(Ink::Bold, &format!("{:wide$}  driver    verdict", "scenario")) + "\n";
     for one in &run.results {
         let (mark, ink) = match one.as_expected {
+            _ if one.verdict == Verdict::Skipped.name() => ("-", Ink::Dim),
             true => ("✓", Ink::Green),
             false => ("✗", Ink::Red),
         };
-        let verdict = paint.ink(ink, &format!("{mark} {}", one.verdict));
+        let verdict = paint.ink(ink, &format!("{mark} {}", one.told));
         // Writing to a String can't fail.
         let _ = writeln!(text, "{:wide$}  {:8}  {verdict}", one.scenario, one.driver);
     }
@@ -208,6 +255,17 @@ pub fn table(run: &Run, paint: Paint) -> String {
         (0, false) => paint.ink(Ink::Red, "a shard is missing"),
         (count, _) => paint.ink(Ink::Red, &format!("{count} not as expected")),
     };
-    let _ = writeln!(text, "{} runs: {verdict}", run.results.len());
+    let runs = counted(run.results.len() as u64, "run");
+    let skipped = run
+        .results
+        .iter()
+        .filter(|one| one.verdict == Verdict::Skipped.name())
+        .count();
+    let skipped = if skipped > 0 {
+        format!(", {skipped} skipped")
+    } else {
+        String::new()
+    };
+    let _ = writeln!(text, "{runs}{skipped}: {verdict}");
     text
 }

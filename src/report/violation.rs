@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::lanes::Lanes;
 use super::paint::{Ink, Paint};
-use crate::explore::{Counterexample, Evidence, Finding};
+use crate::explore::{Counterexample, Driver, Evidence, Finding};
 use crate::scenario::Scenario;
 
 /// Everything that is told about one counterexample of a scenario.
@@ -16,11 +16,21 @@ pub fn tell(scenario: &Scenario, finding: &Finding, counterexample: &Counterexam
     let _ = writeln!(text, "promised: {promise}\n");
     text.push_str(&lanes(scenario, counterexample, paint));
     text.push('\n');
-    if let Some(decisive) = counterexample.decisive {
-        let _ = writeln!(
-            text,
-            "decisive: step {decisive}; after it, no schedule keeps the promise"
-        );
+    match counterexample.decisive {
+        Some(0) => text.push_str("decisive: none of them; every schedule breaks the promise\n"),
+        Some(decisive) => {
+            let _ = writeln!(
+                text,
+                "decisive: step {decisive}; after it, no schedule keeps the promise"
+            );
+        }
+        None if finding.driver == Driver::Explore => {
+            text.push_str("decisive: not computed, which would have gone beyond a limit\n");
+        }
+        None => {}
+    }
+    if finding.driver == Driver::Explore && !counterexample.shortest {
+        text.push_str("schedule: not known to be the shortest: looking for that would have gone beyond a limit\n");
     }
     let _ = writeln!(text, "replay:   {}", replay_line(scenario, counterexample));
     let _ = writeln!(text, "bounds:   {}", finding.bounds);

@@ -22,20 +22,39 @@ pub struct Expect {
 impl Expect {
     /// Whether a finding is what was expected; otherwise the reason, in one sentence.
     ///
-    /// A search that exhausted every schedule must have found exactly the expected violations. A driver that samples must have found at least
-    /// one of them, and none that was not expected. `unknown` is never what was expected.
+    /// A search that exhausted every schedule must have found exactly the expected violations. A driver that samples, or has a bound of its own, must
+    /// have found at least one of them, and none that was not expected. `unknown` is never what was expected.
     pub fn judge(&self, finding: &Finding) -> Result<(), String> {
-        let complete = finding.evidence == Evidence::Exhausted;
-        self.judge_names(
-            finding.verdict,
-            &finding.violated(),
-            complete,
-            finding.reason.as_deref(),
-        )?;
+        let looked = Looked {
+            everywhere: finding.is_proof(),
+            scope: &finding.scope(),
+        };
+        self.judge_names(finding.verdict, &finding.violated(), looked, finding.reason.as_deref())?;
         self.judge_warnings(&finding.warnings)?;
-        match finding.driver == Driver::Explore && complete {
+        match finding.driver == Driver::Explore && finding.is_proof() {
             true => self.all_given(&finding.warnings),
             false => Ok(()),
+        }
+    }
+
+    /// What is expected to be violated and was not seen to be by a driver that does not try everything.
+    pub fn missed(&self, finding: &Finding) -> Vec<Arc<str>> {
+        let ran = matches!(finding.verdict, Verdict::Held | Verdict::Violated);
+        if !ran || finding.is_proof() {
+            return Vec::new();
+        }
+        let found = finding.violated();
+        let missed = self.violates.iter().filter(|name| !found.contains(name));
+        missed.cloned().collect()
+    }
+
+    /// The same expectation without violations that somebody else has seen.
+    #[must_use]
+    pub fn but(&self, seen: &[Arc<str>]) -> Expect {
+        let left = self.violates.iter().filter(|name| !seen.contains(name));
+        Expect {
+            violates: left.cloned().collect(),
+            ..self.clone()
         }
     }
 
@@ -90,12 +109,12 @@ impl Expect {
         }
     }
 
-    /// The same of a verdict and the names of what is violated; `complete` says that every schedule was tried.
+    /// The same of a verdict and the names of what is violated.
     pub(crate) fn judge_names<N: AsRef<str>>(
         &self,
         verdict: Verdict,
         found: &[N],
-        complete: bool,
+        looked: Looked<'_>,
         reason: Option<&str>,
     ) -> Result<(), String> {
         if matches!(verdict, Verdict::Skipped | Verdict::Error) {
@@ -109,13 +128,12 @@ impl Expect {
             .map(|name| &**name)
             .filter(|name| !is_found(name))
             .collect();
-        if !missing.is_empty() && (complete || found.is_empty()) {
-            let seen = if complete {
-                "holds in every schedule"
-            } else {
-                "was not seen to be violated"
-            };
-            return Err(format!("{} should be violated and {seen}", words(&missing)));
+        if !missing.is_empty() && (looked.everywhere || found.is_empty()) {
+            let missing = words(&missing);
+            return Err(match looked.everywhere {
+                true => format!("{missing} should be violated and holds in every schedule"),
+                false => format!("{missing} should be violated and was not seen {}", looked.scope),
+            });
         }
         match verdict {
             Verdict::Unknown => Err(format!(
@@ -130,6 +148,15 @@ impl Expect {
     pub fn is_violation(&self) -> bool {
         !self.violates.is_empty()
     }
+}
+
+/// Where a driver has looked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looked<'a> {
+    /// In every schedule.
+    pub(crate) everywhere: bool,
+    /// Otherwise where, as in `in 256 storms`.
+    pub(crate) scope: &'a str,
 }
 
 /// Whether a declaration means a warning.
@@ -223,14 +250,27 @@ impl<'a> Stated<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::{Bounds, Judged, Stats};
-    use crate::system::FaultBudget;
+    use crate::explore::{Bounds, Counterexample, Judged, Stats};
+    use crate::system::{Breach, FaultBudget, Schedule};
 
     fn finding(evidence: Evidence, verdicts: &[(&str, Verdict)]) -> Finding {
-        let judged = verdicts.iter().map(|(name, verdict)| Judged {
-            invariant: Arc::from(*name),
-            verdict: *verdict,
-            counterexample: None,
+        let counterexample = |name: &str| Counterexample {
+            schedule: Schedule {
+                fingerprint: 0,
+                steps: Vec::new(),
+            },
+            breach: Breach {
+                invariant: name.into(),
+                sentence: "it is broken".into(),
+                rows: Vec::new(),
+                is_error: false,
+            },
+            decisive: None,
+            shortest: false,
+        };
+        let judged = verdicts.iter().map(|(name, verdict)| {
+            let found = (*verdict == Verdict::Violated).then(|| counterexample(name));
+            Judged::of(*name, found, *verdict)
         });
         let all = verdicts.iter().fold(Verdict::Held, |all, (_, one)| all.and(*one));
         Finding {
@@ -287,9 +327,33 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_of_the_drivers_own_is_no_proof() {
+        let mut bounded = finding(Evidence::Exhausted, &[("a", Verdict::Held)]);
+        bounded.bounds.own.push((Bounds::PREEMPTIONS, 1));
+        assert_eq!(
+            expect(&["a"]).judge(&bounded),
+            Err("a should be violated and was not seen within 1 preemption".to_owned())
+        );
+        assert_eq!(expect(&["a"]).missed(&bounded), [Arc::from("a")]);
+        let proof = finding(Evidence::Exhausted, &[("a", Verdict::Held)]);
+        assert!(expect(&["a"]).missed(&proof).is_empty(), "that is no miss, it holds");
+    }
+
+    #[test]
     fn a_search_that_was_stopped_never_passes_for_a_proof() {
         let limit = Limit::States(5);
         let stopped = finding(Evidence::Truncated { limit }, &[("a", Verdict::Unknown)]);
         assert!(expect(&[]).judge(&stopped).is_err());
+        assert!(
+            expect(&[]).judge_part(&stopped).is_err(),
+            "a part that was stopped is no part"
+        );
+        assert!(
+            expect(&["a"]).missed(&stopped).is_empty(),
+            "it is not decided, which is more than a miss"
+        );
+        let shard = Limit::Shard(1, 2);
+        let part = finding(Evidence::Truncated { limit: shard }, &[("a", Verdict::Unknown)]);
+        assert_eq!(expect(&["a"]).judge_part(&part), Ok(()));
     }
 }

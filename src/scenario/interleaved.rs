@@ -107,6 +107,7 @@ pub(super) fn read(name: &str, path: &Path, source: Source) -> Result<Vec<Scenar
         source,
         story: String::new(),
         drivers: vec![Driver::Explore, Driver::Shuttle, Driver::Postgres],
+        drivers_named: true,
         limits: Limits::default(),
         storm: Storm::default(),
         expect: Expect::default(),

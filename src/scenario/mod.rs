@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 pub use discover::{LoadError, discover, name_of};
 pub use expect::Expect;
+pub(crate) use expect::Looked;
 pub use read::Library;
 pub use settings::{Limits, Storm};
 
@@ -50,6 +51,8 @@ pub struct Scenario {
     pub story: String,
     /// The drivers that run it, in the order in which they are told.
     pub drivers: Vec<Driver>,
+    /// Whether the file names them, or whoever runs it. Where nobody does, loom runs only what a small budget suffices for.
+    pub drivers_named: bool,
     /// What stops a search.
     pub limits: Limits,
     /// What a storm is made of.

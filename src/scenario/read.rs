@@ -185,7 +185,8 @@ impl File<'_> {
         let title = fields.required_text("title").map_or("", |(title, _)| title).to_owned();
         let origin = text(&mut fields, "source");
         let story = text(&mut fields, "story");
-        let drivers = read_drivers(&mut fields);
+        let named = read_drivers(&mut fields);
+        let drivers_named = named.is_some();
         let limits = Limits::read(fields.fields("limits"));
         let storm = Storm::read(fields.fields("storm"));
         let faults = read_faults(fields.fields("faults"));
@@ -217,7 +218,8 @@ impl File<'_> {
             title,
             origin,
             story,
-            drivers,
+            drivers: named.unwrap_or_else(|| Driver::ALL.to_vec()),
+            drivers_named,
             limits,
             storm,
             expect,
@@ -267,11 +269,9 @@ fn text(fields: &mut Fields<'_>, key: &str) -> String {
     fields.text(key).map_or("", |(text, _)| text).trim().to_owned()
 }
 
-/// The drivers that a scenario names, each once and in the usual order; all of them when it names none.
-fn read_drivers(fields: &mut Fields<'_>) -> Vec<Driver> {
-    let Some(stated) = fields.texts("drivers") else {
-        return Driver::ALL.to_vec();
-    };
+/// The drivers that a scenario names, each once and in the usual order.
+fn read_drivers(fields: &mut Fields<'_>) -> Option<Vec<Driver>> {
+    let stated = fields.texts("drivers")?;
     let mut named = Vec::new();
     for (name, span) in stated {
         match Driver::ALL.into_iter().find(|driver| driver.name() == name) {
@@ -282,10 +282,8 @@ fn read_drivers(fields: &mut Fields<'_>) -> Vec<Driver> {
             }
         }
     }
-    Driver::ALL
-        .into_iter()
-        .filter(|driver| named.contains(driver))
-        .collect()
+    let all = Driver::ALL.into_iter();
+    Some(all.filter(|driver| named.contains(driver)).collect())
 }
 
 fn read_faults(fields: Option<Fields<'_>>) -> FaultBudget {

@@ -42,7 +42,7 @@ pub struct ScenarioFile {
     pub source: Option<String>,
     /// What happens, in a few sentences.
     pub story: Option<String>,
-    /// The drivers that run it; all five unless given.
+    /// The drivers that run it. All five unless given, loom then only where 2,000 schedules are all there are.
     pub drivers: Option<Vec<DriverName>>,
     /// The handler that the processes come from. Not together with `world` and `process`.
     pub domain: Option<DomainSection>,

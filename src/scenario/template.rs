@@ -10,7 +10,7 @@ pub const SCRIPT: &str = r#"title = "Two withdrawals from one account"
 source = ""
 story = """
 Each request reads the balance and writes what is left of it. When both read before either writes, one withdrawal is lost."""
-drivers = ["explore", "loom", "shuttle", "postgres"]
+drivers = ["explore", "shuttle", "postgres"]
 
 [world]
 schema = '''

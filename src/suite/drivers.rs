@@ -9,7 +9,7 @@ use crate::drive::postgres;
 use crate::drive::postgres::source::{Options as PostgresOptions, Server, Unavailable};
 use crate::drive::shuttle::{ShuttleOptions, shuttle};
 use crate::drive::storm::{Storm, StormOptions, storm};
-use crate::explore::{Driver, Finding, Options, Progress, Verdict, explore};
+use crate::explore::{Driver, Evidence, Finding, Options, Progress, Verdict, explore};
 use crate::scenario::{Limits, MOST_CLIENTS, Scenario};
 use crate::system::{Points, Schedule};
 
@@ -86,12 +86,21 @@ impl Drivers {
         let scenario = &case.scenario;
         let finding = match driver {
             Driver::Explore => case.explored(self, watch).clone(),
-            Driver::Loom => loom(case.surveyed(), &loom_options(&scenario.limits)),
-            Driver::Shuttle => shuttle(case.surveyed(), &shuttle_options(&scenario.limits)),
-            Driver::Storm => storms(scenario),
+            Driver::Loom => loomed(case, self.max_time(scenario)),
+            Driver::Shuttle => {
+                let options = ShuttleOptions {
+                    max_time: self.max_time(scenario),
+                    ..shuttle_options(&scenario.limits)
+                };
+                shuttle(case.surveyed(), &options)
+            }
+            Driver::Storm => storms(scenario, self.max_time(scenario)),
             Driver::Postgres => {
                 return match self.postgres.server() {
-                    Ok(server) => (on_postgres(case, case.explored(self, watch), server), false),
+                    Ok(server) => {
+                        let explored = case.explored(self, watch);
+                        (on_postgres(case, explored, server, self.max_time(scenario)), false)
+                    }
                     Err((verdict, reason)) => {
                         let finding = Finding::without_run(driver, scenario.system.spec(), verdict, reason);
                         (finding, verdict == Verdict::Error)
@@ -102,13 +111,18 @@ impl Drivers {
         (finding, false)
     }
 
+    /// How long a driver may take with a scenario: the file and the user may both say, and the smaller of the two counts.
+    fn max_time(&self, scenario: &Scenario) -> Option<Duration> {
+        let own = scenario.limits.seconds.map(Duration::from_secs);
+        own.into_iter().chain(self.explore.max_time).min()
+    }
+
     /// Explores a scenario.
     pub(super) fn explore(&self, scenario: &Scenario, watch: Option<Watch>) -> Finding {
         let limits = &scenario.limits;
-        let seconds = limits.seconds.map(Duration::from_secs);
         let options = Options {
             max_states: limits.states.or(self.explore.max_states),
-            max_time: seconds.into_iter().chain(self.explore.max_time).min(),
+            max_time: self.max_time(scenario),
             max_memory: limits
                 .memory
                 .map_or(self.explore.max_memory, |mebibytes| Some(mebibytes << 20)),
@@ -119,9 +133,38 @@ impl Drivers {
     }
 }
 
+/// loom. Where nobody asked for it by name it is a second opinion that must not cost more than the first: it runs without a bound on preemptions, and
+/// what it can't exhaust within [`LOOM_BUDGET`] schedules is skipped.
+fn loomed(case: &Case, max_time: Option<Duration>) -> Finding {
+    let scenario = &case.scenario;
+    let limits = &scenario.limits;
+    let asked = scenario.drivers_named || limits.preemptions.is_some() || limits.schedules.is_some();
+    let mut options = loom_options(limits);
+    options.max_time = max_time;
+    if !asked {
+        options.max_permutations = LOOM_BUDGET;
+        options.preemptions = vec![None];
+    }
+    let finding = loom(case.surveyed(), &options);
+    match finding.evidence {
+        Evidence::Truncated { limit } if !asked && finding.verdict == Verdict::Unknown => {
+            let reason =
+                format!("it would run more than {limit}; name it under `drivers`, or with --driver, to run it");
+            Finding {
+                stats: finding.stats,
+                ..Finding::without_run(Driver::Loom, scenario.system.spec(), Verdict::Skipped, reason)
+            }
+        }
+        _ => finding,
+    }
+}
+
 /// Storms over the scenario with any number of clients. Storms that broke a promise are kept beside the scenario's file and come first.
-fn storms(scenario: &Scenario) -> Finding {
-    let mut options = StormOptions::default();
+fn storms(scenario: &Scenario, max_time: Option<Duration>) -> Finding {
+    let mut options = StormOptions {
+        max_time,
+        ..StormOptions::default()
+    };
     let usual = scenario.clients().saturating_mul(2).clamp(2, 6) as u32;
     options.max_clients = scenario.storm.clients.unwrap_or(usual).min(MOST_CLIENTS as u32) as u8;
     if let Some(cases) = scenario.storm.cases {
@@ -133,7 +176,7 @@ fn storms(scenario: &Scenario) -> Finding {
 }
 
 /// On the server: every counterexample of the explorer, a run to each outcome that it reached, and random runs.
-fn on_postgres(case: &Case, explored: &Finding, server: &Server) -> Finding {
+fn on_postgres(case: &Case, explored: &Finding, server: &Server, max_time: Option<Duration>) -> Finding {
     let scenario = &case.scenario;
     let counterexamples = explored
         .invariants
@@ -155,12 +198,14 @@ fn on_postgres(case: &Case, explored: &Finding, server: &Server) -> Finding {
     schedules.extend(postgres::walks(&atoms, WALKS_SEED).take(room as usize));
     let options = postgres::Options {
         max_schedules: None,
-        max_time: None,
+        max_time,
         complete: false,
     };
     postgres::run(&scenario.system, server, &mut schedules.into_iter(), &options)
 }
 
+/// Schedules that loom may run where nobody asked for it. A number of schedules, not of seconds, so that it is the same on every machine.
+const LOOM_BUDGET: usize = 2_000;
 /// Schedules of one scenario on the server, unless its limits say otherwise.
 const MOST_ON_POSTGRES: u64 = 200;
 /// How many of them are random, at most.

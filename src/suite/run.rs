@@ -72,6 +72,8 @@ pub struct Plan {
     pub drivers: Vec<Driver>,
     /// How many scenarios at a time; as many as there are cores when `None`.
     pub jobs: Option<NonZero<usize>>,
+    /// Whether it is a failure that a driver which does not try everything misses what another has seen.
+    pub strict: bool,
 }
 
 /// What happens while a suite runs, for a progress display.
@@ -130,6 +132,10 @@ fn run_case(case: &Arc<Case>, plan: &Plan, drivers: &Drivers, tell: &Teller) -> 
         let record = case.run(*driver, drivers, Some(watch));
         tell(News::Ends(&record));
         records.push(record);
+    }
+    let seen: Vec<Arc<str>> = records.iter().flat_map(|record| record.finding.violated()).collect();
+    for record in &mut records {
+        record.settle(&seen, plan.strict);
     }
     records
 }

@@ -230,24 +230,23 @@ impl Tally {
                 miss: None,
             },
         };
-        // A limit stopped it: what was not broken so far is not known. A sample holds as far as samples go.
-        let unbroken = if limit.is_some() && options.complete {
+        // A limit stopped it: what was not broken so far is not known. A sample of so many schedules holds as far as samples go; one that the time cut
+        // short is none that was asked for.
+        let late = matches!(limit, Some(Limit::Seconds(_)));
+        let unbroken = if late || limit.is_some() && options.complete {
             Verdict::Unknown
         } else {
             Verdict::Held
         };
         let judged = spec.invariants.iter().map(|invariant| {
             let broken = self.broken.get(invariant.name());
-            Judged {
-                invariant: invariant.name().into(),
-                verdict: broken.map_or(unbroken, |_| Verdict::Violated),
-                counterexample: broken.map(|broken| Counterexample {
-                    schedule: broken.schedule.clone(),
-                    breach: broken.breach.clone(),
-                    decisive: None,
-                    shortest: false,
-                }),
-            }
+            let counterexample = broken.map(|broken| Counterexample {
+                schedule: broken.schedule.clone(),
+                breach: broken.breach.clone(),
+                decisive: None,
+                shortest: false,
+            });
+            Judged::of(invariant.name(), counterexample, unbroken)
         });
         let invariants: Vec<Judged> = judged.collect();
         let mut reasons: Vec<String> = limit.iter().map(|limit| format!("stopped at {limit}")).collect();
@@ -272,7 +271,7 @@ impl Tally {
         for (broken, provoked) in &self.provoked {
             reasons.push(format!("{}: {provoked}", broken.join(", ")));
         }
-        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        let reason = Finding::unjudged(&invariants).or_else(|| (!reasons.is_empty()).then(|| reasons.join("; ")));
         let outcomes = self
             .outcomes
             .into_iter()
@@ -293,6 +292,5 @@ impl Tally {
             reason,
             warnings: Vec::new(),
         }
-        .settled()
     }
 }

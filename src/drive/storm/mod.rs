@@ -15,14 +15,16 @@ mod simulate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 pub use shape::{BadStorm, Storm, Strike};
 pub use simulate::{Simulated, simulate};
 
-use crate::explore::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Reached, Stats, Verdict};
+use crate::explore::{
+    Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Reached, Stats, Verdict, counted,
+};
 use crate::system::{Outcome, Schedule, System};
 
 /// Systems of one kind, for any storm: the scenario with as many clients as the storm has.
@@ -56,6 +58,8 @@ pub struct StormOptions {
     pub regressions: Option<PathBuf>,
     /// Whether a smallest storm that is not kept yet is added there.
     pub keep: bool,
+    /// Stop after so much time.
+    pub max_time: Option<Duration>,
 }
 
 impl Default for StormOptions {
@@ -69,6 +73,7 @@ impl Default for StormOptions {
             seed: 0,
             regressions: None,
             keep: false,
+            max_time: None,
         }
     }
 }
@@ -102,6 +107,8 @@ pub fn storm(family: &dyn Family, options: &StormOptions) -> StormFinding {
         steps: 0,
         longest: 0,
         refused: None,
+        started,
+        late: None,
     };
     let kept = match season.kept() {
         Ok(kept) => kept,
@@ -114,7 +121,9 @@ pub fn storm(family: &dyn Family, options: &StormOptions) -> StormFinding {
         }
     };
     for storm in &kept {
-        season.let_loose(storm, true);
+        if !season.is_late() {
+            season.let_loose(storm, true);
+        }
     }
     season.draw(seed(&largest, options));
     let unkept = season.broken.values().map(|(storm, _)| storm.clone());
@@ -140,9 +149,19 @@ struct Season<'a> {
     steps: u64,
     longest: usize,
     refused: Option<Arc<str>>,
+    started: Instant,
+    /// The limit that stopped it.
+    late: Option<Limit>,
 }
 
 impl Season<'_> {
+    /// Whether the time is over. From then on no storm is let loose, and shrinking ends with the smallest so far.
+    fn is_late(&mut self) -> bool {
+        let over = self.options.max_time.filter(|most| self.started.elapsed() >= *most);
+        self.late = self.late.or(over.map(|most| Limit::Seconds(most.as_secs())));
+        self.late.is_some()
+    }
+
     fn kept(&self) -> Result<Vec<Storm>, String> {
         match &self.options.regressions {
             Some(path) => regressions::read(path),
@@ -154,7 +173,7 @@ impl Season<'_> {
     fn draw(&mut self, seed: [u8; 32]) {
         let strategy = shape::storms(self.options);
         let mut tell = true;
-        while !self.wanted.is_empty() && self.refused.is_none() {
+        while !self.wanted.is_empty() && self.refused.is_none() && !self.is_late() {
             let config = Config {
                 cases: self.options.cases,
                 failure_persistence: None,
@@ -190,6 +209,9 @@ impl Season<'_> {
 
     /// Whether the storm breaks an invariant that is still wanted.
     fn try_storm(&mut self, storm: &Storm, tell: bool) -> bool {
+        if self.is_late() {
+            return false;
+        }
         let system = self.family.system(storm);
         let simulated = simulate(&system, storm, self.options.max_steps);
         if tell {
@@ -250,27 +272,36 @@ impl Season<'_> {
         let spec = largest.spec();
         let mut bounds = Bounds::of(spec);
         bounds.own.push(("clients", self.options.max_clients.into()));
+        let (evidence, unbroken) = match self.late {
+            Some(limit) => (Evidence::Truncated { limit }, Verdict::Unknown),
+            None => {
+                let (runs, miss) = (self.storms, None);
+                (Evidence::Sampled { runs, miss }, Verdict::Held)
+            }
+        };
+        let stopped = self
+            .late
+            .map(|limit| format!("stopped at {limit} after {}", counted(self.storms, "storm")));
         let judged = spec.invariants.iter().map(|invariant| {
             let broken = self.broken.get(invariant.name());
-            Judged {
-                invariant: invariant.name().into(),
-                verdict: broken.map_or(Verdict::Held, |_| Verdict::Violated),
-                counterexample: broken.map(|(_, counterexample)| counterexample.clone()),
-            }
+            Judged::of(
+                invariant.name(),
+                broken.map(|(_, counterexample)| counterexample.clone()),
+                unbroken,
+            )
         });
         let invariants: Vec<Judged> = judged.collect();
-        let verdict = invariants.iter().fold(Verdict::Held, |all, one| all.and(one.verdict));
+        let verdict = invariants.iter().fold(unbroken, |all, one| all.and(one.verdict));
+        let reason = self.refused.as_ref().map(|reason| reason.to_string());
         let finding = Finding {
             driver: Driver::Storm,
+            reason: reason.or_else(|| Finding::unjudged(&invariants)).or(stopped),
             verdict: if self.refused.is_some() {
                 Verdict::Error
             } else {
                 verdict
             },
-            evidence: Evidence::Sampled {
-                runs: self.storms,
-                miss: None,
-            },
+            evidence,
             invariants,
             outcomes: self.outcomes.into_values().collect(),
             bounds,
@@ -280,10 +311,8 @@ impl Season<'_> {
                 depth: self.longest as u64,
                 ..Stats::default()
             },
-            reason: self.refused.map(|reason| reason.to_string()),
             warnings: Vec::new(),
-        }
-        .settled();
+        };
         let smallest = self.broken.into_iter().map(|(name, (storm, _))| (name, storm));
         StormFinding {
             finding,

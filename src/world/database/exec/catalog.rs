@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use sha2::{Digest as _, Sha256};
 use sqlparser::ast;
 
 use crate::machine::{SqlError, SqlState};
@@ -32,6 +33,8 @@ pub(crate) struct Catalog {
     pub(crate) views: BTreeMap<Arc<str>, Arc<View>>,
     /// Plans of this catalog; no part of its identity.
     pub(crate) plans: PlanCache,
+    /// What it hashes to, computed once.
+    fingerprint: Fingerprint,
 }
 
 impl PartialEq for Catalog {
@@ -44,19 +47,63 @@ impl PartialEq for Catalog {
 impl Eq for Catalog {}
 
 impl Hash for Catalog {
-    /// Names and numbers are enough: catalogs that differ elsewhere only collide.
+    /// All of it: the explorer takes states of equal digests for one, so catalogs that differ anywhere must not meet here.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.tables.len().hash(state);
-        for table in self.tables.values() {
-            table.id.hash(state);
-        }
-        self.sequences.len().hash(state);
-        self.views.len().hash(state);
+        let known = self.fingerprint.0.get_or_init(|| {
+            let mut whole = Whole(Sha256::new());
+            self.tables.hash(&mut whole);
+            self.sequences.hash(&mut whole);
+            self.views.hash(&mut whole);
+            let mut half = [0; 16];
+            half.copy_from_slice(&whole.0.finalize()[..16]);
+            half
+        });
+        known.hash(state);
+    }
+}
+
+/// 128 bits of a digest of a whole catalog. A copy of a catalog is made to be changed, so it starts without one.
+#[derive(Debug, Default)]
+struct Fingerprint(OnceLock<[u8; 16]>);
+
+impl Clone for Fingerprint {
+    fn clone(&self) -> Self {
+        Fingerprint::default()
+    }
+}
+
+/// A digest as a hasher. Numbers go in as little-endian bytes, so that it comes out the same on every machine.
+struct Whole(Sha256);
+
+impl Hasher for Whole {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn write_u16(&mut self, word: u16) {
+        self.0.update(word.to_le_bytes());
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.0.update(word.to_le_bytes());
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0.update(word.to_le_bytes());
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    /// Not asked for: the digest is taken whole.
+    fn finish(&self) -> u64 {
+        0
     }
 }
 
 /// A table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Table {
     /// Where its rows are.
     pub(crate) id: TableId,
@@ -73,7 +120,7 @@ pub(crate) struct Table {
 }
 
 /// A column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Column {
     /// Its name.
     pub(crate) name: Arc<str>,
@@ -86,7 +133,7 @@ pub(crate) struct Column {
 }
 
 /// Where a column's value comes from when a statement gives none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     /// NULL.
     Nothing,
@@ -106,7 +153,7 @@ pub(crate) enum Source {
 }
 
 /// An index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Index {
     /// Where its entries are.
     pub(crate) id: IndexId,
@@ -147,7 +194,7 @@ impl Index {
 }
 
 /// One key of an index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum IndexKey {
     /// A column.
     Column(usize),
@@ -156,7 +203,7 @@ pub(crate) enum IndexKey {
 }
 
 /// A CHECK constraint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Check {
     /// Its name.
     pub(crate) name: Arc<str>,
@@ -165,7 +212,7 @@ pub(crate) struct Check {
 }
 
 /// A foreign key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ForeignKey {
     /// Its name.
     pub(crate) name: Arc<str>,
@@ -197,7 +244,7 @@ pub(crate) enum Action {
 }
 
 /// A sequence. Its state is in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sequence {
     /// Its number in the store.
     pub(crate) id: crate::world::database::store::SequenceId,
@@ -210,7 +257,7 @@ pub(crate) struct Sequence {
 }
 
 /// A view.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct View {
     /// A number of the store under which it is locked; no rows are there.
     pub(crate) id: TableId,

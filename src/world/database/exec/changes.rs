@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::world::database::sql::refuse::Refused;
-use crate::world::database::store::{SessionId, Store};
+use crate::world::database::store::{AccessKind, SessionId, Store};
 
 use super::catalog::{Catalog, Table};
 use super::engine::{Call, Halt};
@@ -44,7 +44,7 @@ impl Call<'_> {
 
     /// The session's catalog, to be changed.
     pub(super) fn change(&mut self, id: SessionId) -> &mut Catalog {
-        self.engine.store.note_catalog(false);
+        self.engine.store.note_catalog(AccessKind::Write);
         let base = Arc::clone(&self.engine.catalog);
         let changed = self.session_mut(id).changed.get_or_insert_with(|| Changed {
             now: Arc::clone(&base),
@@ -57,7 +57,9 @@ impl Call<'_> {
     }
 
     /// Whether another transaction that is still open makes this name: then the outcome depends on its end.
-    pub(super) fn refuse_contended_name(&self, id: SessionId, name: &str) -> Result<(), Halt> {
+    pub(super) fn refuse_contended_name(&mut self, id: SessionId, name: &str) -> Result<(), Halt> {
+        // What is not committed counts here.
+        self.engine.store.note_catalog(AccessKind::Lock);
         let contended = self.engine.sessions.iter().any(|(other, session)| {
             let making = |changed: &Changed| changed.now.has_relation(name) && !changed.base.has_relation(name);
             *other != id && session.changed.as_ref().is_some_and(making)
@@ -79,7 +81,7 @@ impl Call<'_> {
         let Some(Changed { base, now }) = self.session_mut(id).changed.take() else {
             return;
         };
-        self.engine.store.note_catalog(true);
+        self.engine.store.note_catalog(AccessKind::Publish);
         drop_new(&mut self.engine.store, &now, &base);
         self.engine.catalog = match Arc::ptr_eq(&self.engine.catalog, &base) {
             true => Arc::clone(&now),
@@ -111,6 +113,7 @@ impl Call<'_> {
         let Some(changed) = std::mem::replace(&mut self.session_mut(id).changed, to) else {
             return;
         };
+        self.engine.store.note_catalog(AccessKind::Write);
         let before = Arc::clone(self.catalog(id));
         drop_new(&mut self.engine.store, &before, &changed.now);
     }

@@ -10,7 +10,7 @@ use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
 use crate::world::database::sql::settings::Settings;
 use crate::world::database::sql::types::Type;
-use crate::world::database::store::{Level, SessionId, Stop, Store, TxState, Wakeups};
+use crate::world::database::store::{AccessKind, Level, SessionId, Stop, Store, TxState, Wakeups};
 
 use super::catalog::Catalog;
 use super::facade::{DbEvent, Failure, Severity};
@@ -448,12 +448,13 @@ impl Call<'_> {
             return result.map(|()| Rows::default());
         }
         self.open(id);
+        self.engine.store.note_catalog(AccessKind::Read);
         if takes_snapshot(kind) {
             self.session_mut(id).queried = true;
         }
         match kind {
             Kind::Sql(statement) if super::ddl::is_query(statement) => {
-                let plan = self.plan(id, planned)?;
+                let plan = planned.plan(self.catalog(id))?;
                 let params = std::mem::take(&mut running.params);
                 let result = self.run(id, running, &plan, &params);
                 running.params = params;
@@ -495,15 +496,6 @@ impl Call<'_> {
             Kind::Lock(_) | Kind::Prepare { .. } | Kind::Execute { .. } => refused("this statement"),
             _ => Ok(()),
         }
-    }
-
-    /// The plan of a statement. One that can't be made depends on what others commit.
-    fn plan(&mut self, id: SessionId, planned: &Planned) -> Result<Arc<Plan>, BindError> {
-        let plan = planned.plan(self.catalog(id));
-        if plan.is_err() {
-            self.engine.store.note_catalog_read();
-        }
-        plan
     }
 
     /// Makes sure that there is a transaction.

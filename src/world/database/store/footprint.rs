@@ -41,6 +41,8 @@ pub enum Resource {
     Numbering,
     /// The end of a session's transaction, which others wait for.
     Transaction(SessionId),
+    /// What tables, columns, indexes, sequences and views there are.
+    Catalog,
 }
 
 /// How.
@@ -128,21 +130,16 @@ impl Store {
         self.note(Resource::Numbering, AccessKind::Write);
     }
 
+    /// Notes that the catalog, which is not the store's own, was asked or changed. A change that others see now matters to older snapshots as well: what
+    /// they read was not written for it.
+    pub fn note_catalog(&mut self, kind: AccessKind) {
+        if kind == AccessKind::Publish {
+            self.note(Resource::Everything, kind);
+        }
+        self.note(Resource::Catalog, kind);
+    }
+
     pub(super) fn note(&mut self, resource: Resource, kind: AccessKind) {
         self.footprint.0.push(Access { resource, kind });
-    }
-
-    /// Notes that the definitions of relations were changed, and whether others see it now.
-    pub fn note_catalog(&mut self, published: bool) {
-        let kind = match published {
-            true => AccessKind::Publish,
-            false => AccessKind::Write,
-        };
-        self.note(Resource::Everything, kind);
-    }
-
-    /// Notes that an outcome depends on which relations there are.
-    pub fn note_catalog_read(&mut self) {
-        self.note(Resource::Everything, AccessKind::Read);
     }
 }

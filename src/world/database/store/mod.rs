@@ -115,7 +115,7 @@ pub struct Store {
     footprint: Footprint,
 }
 
-/// Indexes are left out: their entries follow from the heaps. So are the release, which never changes during a run, and the footprint,
+/// Indexes are left out: their entries follow from the heaps and the catalog. So are the release, which never changes during a run, and the footprint,
 /// which is no part of the state.
 impl std::hash::Hash for Store {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
@@ -163,6 +163,8 @@ impl Store {
                 *index = None;
             }
         }
+        trim(&mut self.tables);
+        trim(&mut self.indexes);
         self.row_locks.retain(|lock| lock.table != table);
         self.ssi.forget_table(table);
     }
@@ -180,6 +182,7 @@ impl Store {
         if let Some(slot) = self.indexes.get_mut(usize::from(index.0)) {
             *slot = None;
         }
+        trim(&mut self.indexes);
         self.ssi.forget_index(index);
     }
 
@@ -242,6 +245,13 @@ fn free_slot<T>(slots: &mut Vec<Option<T>>) -> (&mut Option<T>, u16) {
     });
     let id = u16::try_from(free).expect("fewer than 65536 relations");
     (&mut slots[free], id)
+}
+
+/// Leaves no trace of what is gone at the end: a state is the same whether it was ever there.
+fn trim<T>(slots: &mut Vec<Option<T>>) {
+    while slots.last().is_some_and(Option::is_none) {
+        slots.pop();
+    }
 }
 
 fn serialization_failure(message: &'static str) -> SqlError {

@@ -31,6 +31,7 @@ impl Store {
         if let Some(slot) = self.sequences.get_mut(usize::from(sequence.0)) {
             *slot = None;
         }
+        super::trim(&mut self.sequences);
     }
 
     /// The next value, `by` after the last. Bounds are not modelled: a sequence wraps at the ends of `bigint`.
