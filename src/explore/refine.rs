@@ -84,6 +84,7 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
         .or_else(|| search.stopped.map(|limit| format!("stopped at {limit}")));
     Finding {
         driver: Driver::Explore,
+        assumptions: Vec::new(),
         verdict: if refused.is_some() { Verdict::Error } else { verdict },
         evidence: search
             .stopped

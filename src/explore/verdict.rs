@@ -210,6 +210,8 @@ pub struct Finding {
     pub stats: Stats,
     /// Why it was skipped, is unknown, or what the error is.
     pub reason: Option<String>,
+    /// What it takes for granted of the plans that the server makes, one line each, sorted; the suite fills it in.
+    pub assumptions: Vec<String>,
 }
 
 /// The verdict of one invariant.
@@ -329,6 +331,7 @@ impl Finding {
             bounds: Bounds::of(spec),
             stats: Stats::default(),
             reason: Some(reason.into()),
+            assumptions: Vec::new(),
         }
     }
 

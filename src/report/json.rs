@@ -59,6 +59,9 @@ pub(super) struct One {
     pub(super) bounds: Map<String, Value>,
     pub(super) stats: Stats,
     pub(super) reason: Option<String>,
+    /// What the verdict takes for granted of the server's plans.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) assumptions: Vec<String>,
     /// For an exploration that is a part of one: what is needed to join it with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) split: Option<Split>,
@@ -134,6 +137,7 @@ fn one(record: &Record) -> One {
             seconds: (finding.stats.seconds * 1000.0).round() / 1000.0,
         },
         reason: finding.reason.clone().or_else(|| surprise.cloned()),
+        assumptions: finding.assumptions.clone(),
         split: record.split.then(|| Split {
             complete,
             violates: violates.iter().map(|name| name.to_string()).collect(),

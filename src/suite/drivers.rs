@@ -12,6 +12,7 @@ use crate::drive::storm::{Storm, StormOptions, storm};
 use crate::explore::{Driver, Finding, Options, Progress, Verdict, explore};
 use crate::scenario::{Limits, MOST_CLIENTS, Scenario};
 use crate::system::Schedule;
+use crate::world::database::Database;
 
 /// Runs scenarios with drivers; holds what runs share.
 #[derive(Debug, Default)]
@@ -100,6 +101,17 @@ impl Drivers {
             }
         };
         (finding, false)
+    }
+
+    /// What the server's plans do otherwise than a verdict assumes, or why that is not known.
+    pub(super) fn other_plans(&self, database: &Database) -> Vec<String> {
+        let Ok(server) = self.postgres.server() else {
+            return Vec::new();
+        };
+        match postgres::other_plans(server, database) {
+            Ok(lines) => lines,
+            Err(reason) => vec![format!("the server could not be asked for its plans: {reason}")],
+        }
     }
 
     /// Explores a scenario.

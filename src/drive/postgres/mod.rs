@@ -16,9 +16,11 @@ pub mod wire;
 mod docker;
 mod keeper;
 mod local;
+mod plans;
 mod release;
 mod run;
 mod walks;
 
+pub use plans::other_plans;
 pub use run::{Options, run};
 pub use walks::walks;

@@ -262,6 +262,7 @@ impl Season<'_> {
         let verdict = invariants.iter().fold(Verdict::Held, |all, one| all.and(one.verdict));
         let finding = Finding {
             driver: Driver::Storm,
+            assumptions: Vec::new(),
             verdict: if self.refused.is_some() {
                 Verdict::Error
             } else {

@@ -56,6 +56,11 @@ pub fn load(source: &Source<'_>) -> Result<Loaded, Vec<Problem>> {
                 format!("{} is not supported", refused.construct),
                 place.map(span),
             ));
+        } else if let Some(assumption) = world.database.hangs_on_plan(&statement.text) {
+            problems.push(Problem::warning(
+                format!("what this does depends on the server's plan: the model {assumption}; `= (SELECT ... LIMIT 1 ...)` or a CTE runs once whatever the plan"),
+                place.map(statement.span.clone()),
+            ));
         }
     }
     let invariants = invariants(source, &mut problems);

@@ -14,9 +14,10 @@ use crate::value::Value;
 use crate::world::database::sql::fold;
 use crate::world::database::sql::names;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
+use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Key, KeyCheck, Nulls, SessionId, Store, Strength, TableId, TableMode};
 
-use super::catalog::{Catalog, Index, Sequence, Table, UNDEFINED_TABLE, View, no_relation};
+use super::catalog::{Catalog, Index, IndexKey, Method, Sequence, Table, UNDEFINED_TABLE, View, no_relation};
 use super::engine::{Call, Halt};
 use super::facade::Severity;
 use super::journal::Entry;
@@ -118,7 +119,9 @@ impl Call<'_> {
                     .map_err(|halt| located(planned, halt))?;
             }
             S::Truncate(truncate) => self.truncate(id, running, truncate)?,
-            S::Analyze(_) | S::Vacuum(_) | S::Comment { .. } => {}
+            S::Analyze(analyze) => self.count_rows(id, analyze.table_name.as_ref())?,
+            S::Vacuum(vacuum) => self.count_rows(id, vacuum.table_name.as_ref())?,
+            S::Comment { .. } => {}
             S::Explain { .. } | S::ExplainTable { .. } => {
                 return Err(Halt::Refused(
                     planned.refuse("EXPLAIN").help("the model does not print plans"),
@@ -241,8 +244,21 @@ impl Call<'_> {
         }
         let include = create.include.iter().map(|column| table.require_column(&fold(column)));
         let include = include.collect::<Result<Vec<usize>, _>>()?;
+        let method = match &create.using {
+            None | Some(ast::IndexType::BTree) => Method::Btree,
+            Some(ast::IndexType::Hash) => Method::Hash,
+            Some(ast::IndexType::GIN) => Method::Gin,
+            Some(_) => Method::Other,
+        };
+        let off = |option: &ast::Expr| {
+            let text = option.to_string().to_ascii_lowercase().replace([' ', '\''], "");
+            matches!(&*text, "fastupdate=off" | "fastupdate=false" | "fastupdate=0")
+        };
+        let at_once = method == Method::Gin && keys.len() == 1 && create.with.iter().any(off);
         let index = table::NewIndex {
             name,
+            method,
+            at_once,
             keys,
             unique: create.unique,
             nulls_not_distinct: create.nulls_distinct == Some(false),
@@ -262,10 +278,15 @@ impl Call<'_> {
         } else {
             Nulls::Distinct
         };
-        let number = self.engine.store.create_index(table.id, new.unique.then_some(nulls));
+        let number = match self.hashed(&table, &new) {
+            true => self.engine.store.create_hash_index(table.id),
+            false if new.at_once => self.engine.store.create_parts_index(table.id),
+            false => self.engine.store.create_index(table.id, new.unique.then_some(nulls)),
+        };
         let index = Index {
             id: number,
             name: new.name,
+            method: new.method,
             keys: new.keys,
             unique: new.unique,
             nulls_not_distinct: new.nulls_not_distinct,
@@ -276,11 +297,29 @@ impl Call<'_> {
         };
         let mut changed = (*table).clone();
         changed.indexes.push(index);
+        // The server counts the rows while it enters them; of none it does not say that there are none.
+        let snapshot = self.engine.store.fresh_snapshot(id);
+        let rows = self.engine.store.count(id, &snapshot, table.id);
+        if rows > 0 {
+            changed.counted = Some(rows);
+        }
         let changed = Arc::new(changed);
         self.change(id)
             .tables
             .insert(Arc::clone(&table.name), Arc::clone(&changed));
         self.fill_index(id, &changed, changed.indexes.len() - 1)
+    }
+
+    /// Whether the model knows in which half of a new hash index a key lies: of numbers and text it knows the server's hash.
+    fn hashed(&self, table: &Table, new: &table::NewIndex) -> bool {
+        let known = |key: &IndexKey| match key {
+            IndexKey::Column(column) => matches!(
+                table.columns[*column].ty,
+                Type::Int2 | Type::Int4 | Type::Int8 | Type::Text | Type::Varchar(_)
+            ),
+            IndexKey::Expression(_) => false,
+        };
+        new.method == Method::Hash && new.keys.iter().all(known)
     }
 
     /// Enters every row of a table into a new index.
@@ -441,6 +480,26 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// ANALYZE and VACUUM: from here on the planner knows how many rows there are.
+    fn count_rows(&mut self, id: SessionId, name: Option<&ast::ObjectName>) -> Result<(), Halt> {
+        let tables: Vec<Arc<Table>> = match name {
+            Some(name) => vec![Arc::clone(self.engine.catalog.table(&relation(name)?)?)],
+            None => self.engine.catalog.tables.values().cloned().collect(),
+        };
+        let snapshot = self.engine.store.fresh_snapshot(id);
+        for table in tables {
+            let rows = self.engine.store.count(id, &snapshot, table.id);
+            if table.counted != Some(rows) {
+                let mut changed = (*table).clone();
+                changed.counted = Some(rows);
+                self.change(id)
+                    .tables
+                    .insert(Arc::clone(&table.name), Arc::new(changed));
+            }
+        }
+        Ok(())
+    }
+
     /// TRUNCATE: the rows are deleted. Departure from Postgres: concurrent snapshots still see them.
     fn truncate(&mut self, id: SessionId, running: &mut Running, truncate: &ast::Truncate) -> Result<(), Halt> {
         let mut tables = Vec::new();
@@ -472,6 +531,13 @@ impl Call<'_> {
         }
         for (place, table) in tables.iter().enumerate() {
             self.lock_for_ddl(id, running, place, table.id, TableMode::AccessExclusive)?;
+        }
+        for table in tables.iter().filter(|table| table.counted.is_some()) {
+            let mut changed = (**table).clone();
+            changed.counted = None;
+            self.change(id)
+                .tables
+                .insert(Arc::clone(&table.name), Arc::new(changed));
         }
         let snapshot = self.engine.store.fresh_snapshot(id);
         for table in &tables {

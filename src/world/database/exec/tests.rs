@@ -7,6 +7,7 @@ mod basics;
 mod ddl;
 mod foreign;
 mod locks;
+mod plans;
 mod queries;
 mod transactions;
 mod upsert;

@@ -1,11 +1,15 @@
 //! From a statement's syntax tree to its [`Plan`].
 
 mod access;
+mod assume;
 mod constant;
+mod cost;
 mod estimate;
+mod extent;
 mod from;
 mod items;
 mod modify;
+mod paths;
 mod select;
 mod target;
 
@@ -15,12 +19,13 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use crate::world::database::exec::catalog::Catalog;
-use crate::world::database::sql::expr::{AggregateCall, Expr, SetCall};
+use crate::world::database::sql::expr::{AggregateCall, Comparison, Expr, SetCall};
 use crate::world::database::sql::refuse::{BindError, Refused};
 use crate::world::database::sql::scope::{Binder, ParamTypes, Scope};
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Strength, TableId, TableMode};
 
+pub(crate) use assume::Assumption;
 pub(crate) use constant::{RowEnv, constant_of};
 pub(crate) use target::{condition_of, expression_of, target_of};
 
@@ -57,13 +62,16 @@ pub(crate) fn plan_statement(
         ..
     } = planner;
     let take = |slot: Option<_>| slot.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan"));
+    let ctes: Vec<Cte> = ctes.into_iter().map(|cte| take(cte.plan)).collect::<Result<_, _>>()?;
+    let subqueries: Vec<Subquery> = subqueries
+        .into_iter()
+        .map(|plan| plan.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan")))
+        .collect::<Result<_, _>>()?;
     Ok(Plan {
+        assumes: assume::assumptions(&root, &ctes, &subqueries),
         root,
-        ctes: ctes.into_iter().map(|cte| take(cte.plan)).collect::<Result<_, _>>()?,
-        subqueries: subqueries
-            .into_iter()
-            .map(|plan| plan.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan")))
-            .collect::<Result<_, _>>()?,
+        ctes,
+        subqueries,
         params: params.types().to_vec(),
         locks: locks.into_iter().collect(),
         writes,
@@ -203,6 +211,7 @@ impl Binder for Planner<'_> {
             query,
             correlated,
             joined: false,
+            whole: false,
         });
         Ok((id as u32, columns))
     }
@@ -361,6 +370,21 @@ fn visit_from(from: &From, level: u16, visit: &mut dyn FnMut(&Expr, u16)) {
 fn conjuncts(expr: Expr, into: &mut Vec<Expr>) {
     match expr {
         Expr::And(list) => list.into_vec().into_iter().for_each(|part| conjuncts(part, into)),
+        // Rows are equal when their columns are.
+        Expr::RowCompare {
+            op: Comparison::Eq,
+            left,
+            right,
+        } => into.extend(
+            left.into_vec()
+                .into_iter()
+                .zip(right)
+                .map(|(left, right)| Expr::Compare {
+                    op: Comparison::Eq,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                }),
+        ),
         other => into.push(other),
     }
 }

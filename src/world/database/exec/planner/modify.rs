@@ -488,7 +488,7 @@ impl Planner<'_> {
             slot,
             source: Rows::Table {
                 table: Arc::clone(&table),
-                access: Access::Scan,
+                access: Access::SCAN,
             },
             filter: Vec::new(),
         });
