@@ -201,7 +201,8 @@ impl Call<'_> {
                 }
             }
             Kind::Deallocate(None) => self.session_mut(id).prepared.clear(),
-            Kind::SetConstraints { .. } | Kind::Listen(_) | Kind::Unlisten(_) | Kind::Maintenance => {}
+            Kind::Maintenance => self.count_rows(id, &planned.statement.text),
+            Kind::SetConstraints { .. } | Kind::Listen(_) | Kind::Unlisten(_) => {}
             Kind::Discard(_) => {
                 self.session_mut(id).prepared.clear();
                 self.engine.store.advisory_unlock_all(id);

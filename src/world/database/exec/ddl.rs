@@ -119,8 +119,6 @@ impl Call<'_> {
                     .map_err(|halt| located(planned, halt))?;
             }
             S::Truncate(truncate) => self.truncate(id, running, truncate)?,
-            S::Analyze(analyze) => self.count_rows(id, analyze.table_name.as_ref())?,
-            S::Vacuum(vacuum) => self.count_rows(id, vacuum.table_name.as_ref())?,
             S::Comment { .. } => {}
             S::Explain { .. } | S::ExplainTable { .. } => {
                 return Err(Halt::Refused(
@@ -480,12 +478,18 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// ANALYZE and VACUUM: from here on the planner knows how many rows there are.
-    fn count_rows(&mut self, id: SessionId, name: Option<&ast::ObjectName>) -> Result<(), Halt> {
-        let tables: Vec<Arc<Table>> = match name {
-            Some(name) => vec![Arc::clone(self.engine.catalog.table(&relation(name)?)?)],
-            None => self.engine.catalog.tables.values().cloned().collect(),
-        };
+    /// ANALYZE and VACUUM: from here on the planner knows how many rows there are, of the tables that are named, or of all.
+    pub(super) fn count_rows(&mut self, id: SessionId, text: &str) {
+        let words: Vec<String> = text
+            .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .map(str::to_lowercase)
+            .collect();
+        let all: Vec<Arc<Table>> = self.engine.catalog.tables.values().cloned().collect();
+        let named = |table: &&Arc<Table>| words.iter().any(|word| **word == *table.name);
+        let mut tables: Vec<Arc<Table>> = all.iter().filter(named).cloned().collect();
+        if tables.is_empty() {
+            tables = all;
+        }
         let snapshot = self.engine.store.fresh_snapshot(id);
         for table in tables {
             let rows = self.engine.store.count(id, &snapshot, table.id);
@@ -497,7 +501,6 @@ impl Call<'_> {
                     .insert(Arc::clone(&table.name), Arc::new(changed));
             }
         }
-        Ok(())
     }
 
     /// TRUNCATE: the rows are deleted. Departure from Postgres: concurrent snapshots still see them.

@@ -98,7 +98,7 @@ fn a_read_marks_what_the_servers_plan_reads() {
         (
             "create index tk on t (k, v);",
             "select * from t where (k, v) = (10, 1)",
-            other,
+            "update t set s = 'z' where id = 3",
             false,
         ),
         (
