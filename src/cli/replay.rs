@@ -55,10 +55,7 @@ fn on_postgres(scenario: &Scenario, schedule: &Schedule, exit: Exit, output: &Ou
             "postgres: every reply, wait, wake-up and final row is the model's".to_owned(),
             exit,
         ),
-        Ok(Conducted::NotForced { place }) => (
-            format!("postgres: at step {place} the server goes another of the ways that are open to it"),
-            Exit::NotAsExpected,
-        ),
+        Ok(Conducted::Followed { place, schedules }) => (followed(scenario, place, &schedules), Exit::NotAsExpected),
         Ok(Conducted::Differs(divergence)) => (
             format!("postgres: the model and the server differ, which is a mistake in deadheat: {divergence}"),
             Exit::NotAsExpected,
@@ -67,6 +64,30 @@ fn on_postgres(scenario: &Scenario, schedule: &Schedule, exit: Exit, output: &Ou
     };
     output.result(&format!("{text}\n"));
     exit
+}
+
+/// Where the server went instead, with what that breaks.
+fn followed(scenario: &Scenario, place: usize, schedules: &[Schedule]) -> String {
+    let mut text = format!(
+        "postgres: at step {place} the server goes another of the ways that are open to it; on that way every reply, wait, wake-up and \
+         final row is the model's"
+    );
+    for schedule in schedules {
+        let broken: Vec<String> = match scenario.system.replay(schedule) {
+            Ok((_, state)) => {
+                let breaches = scenario.system.breaches(&state, scenario.system.is_final(&state));
+                breaches.iter().map(|breach| breach.invariant.to_string()).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        let breaks = match broken.is_empty() {
+            true => "breaks nothing".to_owned(),
+            false => format!("breaks {}", broken.join(", ")),
+        };
+        // Writing to a String can't fail.
+        let _ = write!(text, "\n  {schedule} {breaks}");
+    }
+    text
 }
 
 fn in_model(scenario: &Scenario, schedule: &Schedule, output: &Output) -> Exit {
@@ -84,7 +105,12 @@ fn in_model(scenario: &Scenario, schedule: &Schedule, output: &Output) -> Exit {
     let ended = scenario.system.is_final(&state);
     let breaches = scenario.system.breaches(&state, ended);
     for breach in &breaches {
-        let sentence = format!("{} is violated: {}", breach.invariant, breach.sentence);
+        let is = if breach.is_error {
+            "can't be judged"
+        } else {
+            "is violated"
+        };
+        let sentence = format!("{} {is}: {}", breach.invariant, breach.sentence);
         // Writing to a String can't fail.
         let _ = writeln!(text, "{}", output.paint.ink(Ink::Red, &sentence));
     }
@@ -98,6 +124,9 @@ fn in_model(scenario: &Scenario, schedule: &Schedule, output: &Output) -> Exit {
         false => text.push_str("the run has not ended: more can happen after these steps\n"),
     }
     output.result(&text);
+    if breaches.iter().any(|breach| breach.is_error) {
+        return Exit::Usage;
+    }
     // As for `run`: a violation that the scenario expects is as expected.
     let expected = breaches
         .iter()

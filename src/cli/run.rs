@@ -190,6 +190,9 @@ fn exit(results: &Results, format: Format, output: &Output) -> Exit {
     if results.is_ok() {
         return Exit::AsExpected;
     }
+    if results.surprises().any(|record| record.finding.is_scenarios_fault()) {
+        return Exit::Usage;
+    }
     let missing = results
         .surprises()
         .find(|record| record.environment && record.finding.verdict == Verdict::Error);

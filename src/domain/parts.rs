@@ -114,6 +114,7 @@ pub(super) fn spec<const E: usize, const O: usize>(
         faults: FaultBudget::NONE,
         invariants,
         observations: observations.collect(),
+        vacuity: None,
         identity: "".into(),
     }
 }

@@ -231,6 +231,7 @@ impl Invariant for Check {
             invariant: self.name.into(),
             sentence,
             rows,
+            is_error: false,
         })
     }
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::explore::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Reached, Stats, Verdict};
-use crate::machine::{Branch, Pid};
-use crate::system::{Action, Breach, Event, Outcome, Schedule, State, Step, System, Taken};
+use crate::machine::{Branch, Pid, Point};
+use crate::system::{Action, Breach, Event, Outcome, Schedule, State, Step, Stop, System, Taken};
 
 /// Decides what the threads' scheduler leaves open.
 pub(super) trait Chooser {
@@ -130,11 +130,15 @@ impl Run {
 
     fn take(&mut self, action: Action, chooser: &mut dyn Chooser) {
         let mut ways = Ways {
+            system: &self.system,
             chooser,
             given: Vec::new(),
+            stops: Vec::new(),
+            statement: None,
+            point: 0,
         };
         let taken = self.system.take(&mut self.state, action, &mut ways);
-        let mut given = ways.given;
+        let (mut given, stops) = (ways.given, ways.stops);
         self.found.chose |= !given.is_empty();
         while given.last() == Some(&0) {
             given.pop();
@@ -142,6 +146,7 @@ impl Run {
         self.steps.push(Step {
             action,
             branch: given.into(),
+            stops: stops.into(),
         });
         self.note_refusal(&taken);
         self.note_state();
@@ -177,9 +182,14 @@ fn runs(action: Action) -> Option<Pid> {
     }
 }
 
+/// A statement stops at every point that the system has, and its thread gives the lock back: the scheduler decides who goes on.
 struct Ways<'a> {
+    system: &'a System,
     chooser: &'a mut dyn Chooser,
     given: Vec<u8>,
+    stops: Vec<Stop>,
+    statement: Option<u8>,
+    point: u16,
 }
 
 impl Branch for Ways<'_> {
@@ -190,6 +200,24 @@ impl Branch for Ways<'_> {
         };
         self.given.push(way as u8);
         way
+    }
+
+    fn begin(&mut self, _session: Pid) {
+        self.statement = Some(self.statement.map_or(0, |number| number.saturating_add(1)));
+        self.point = 0;
+    }
+
+    fn stop(&mut self, session: Pid, point: Point<'_>) -> bool {
+        let here = Stop {
+            statement: self.statement.unwrap_or(0),
+            point: self.point,
+        };
+        self.point = self.point.saturating_add(1);
+        let stops = self.system.points().allow(session, point);
+        if stops {
+            self.stops.push(here);
+        }
+        stops
     }
 }
 
@@ -367,6 +395,8 @@ impl Collected {
                 ..Stats::default()
             },
             reason: self.refused.as_ref().map(|reason| reason.to_string()),
+            warnings: Vec::new(),
         }
+        .settled()
     }
 }

@@ -107,6 +107,7 @@ fn check_agree(system: &System) {
         let options = Options {
             reduction,
             symmetry,
+            points: false,
             ..Options::default()
         };
         let fewer = explore(system, &options);
@@ -120,17 +121,65 @@ fn check_agree(system: &System) {
     }
 }
 
+/// Stopping statements only where somebody could notice loses nothing that stopping them everywhere shows.
+///
+/// Final states are not counted: a process that crashes in the middle of its last statement has crashed, and one that does so behind it has ended.
+fn check_points(system: &System) {
+    let told = |finding: &Finding| {
+        let outcomes: Vec<_> = finding
+            .outcomes
+            .iter()
+            .map(|reached| reached.outcome.to_string())
+            .collect();
+        let verdicts: Vec<Verdict> = finding.invariants.iter().map(|judged| judged.verdict).collect();
+        (outcomes, verdicts)
+    };
+    let everywhere = Options {
+        points: false,
+        decisive: false,
+        max_states: Some(MOST_STATES),
+        ..Options::default()
+    };
+    let everywhere = explore(system, &everywhere);
+    if everywhere.evidence != Evidence::Exhausted {
+        return;
+    }
+    for symmetry in [true, false] {
+        let options = Options {
+            symmetry,
+            decisive: false,
+            ..Options::default()
+        };
+        let fewer = explore(system, &options);
+        assert_eq!(
+            told(&fewer),
+            told(&everywhere),
+            "symmetry {symmetry}: {}",
+            system.spec().identity
+        );
+        assert!(!symmetry || fewer.stats.states <= everywhere.stats.states);
+        check_replays(system, &fewer);
+    }
+}
+
 /// How many random systems are explored; ten thousand before a release.
 const SYSTEMS: u32 = 3_000;
 
 /// How many of them are SQL; as many as of the others before a release.
-const STATEMENTS: u32 = 300;
+const STATEMENTS: u32 = 60;
+
+/// How many random systems are explored with stops at every point and with stops where somebody could notice; ten thousand before a release.
+const STOPPED: u32 = 60;
+
+/// Systems with more states than this are left out there.
+const MOST_STATES: u64 = 6_000;
 
 /// Draws the same systems in every run.
 pub(super) fn draw(systems: impl Strategy<Value = System>, cases: u32, seed: u8, check: impl Fn(&System)) {
     let config = Config {
         cases,
         failure_persistence: None,
+        max_shrink_iters: 200,
         ..Config::default()
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
@@ -153,6 +202,15 @@ fn reduction_symmetry_and_memory_change_nothing_on_random_systems() {
 #[test]
 fn reduction_symmetry_and_memory_change_nothing_on_random_statements() {
     draw(statements::systems(), STATEMENTS, 1, check_agree);
+}
+
+#[test]
+fn stopping_where_somebody_could_notice_shows_what_stopping_everywhere_does() {
+    std::thread::scope(|scope| {
+        for half in 1..=2 {
+            scope.spawn(move || draw(statements::systems(), STOPPED / 2, 10 + half, check_points));
+        }
+    });
 }
 
 #[test]

@@ -52,6 +52,9 @@ pub(super) struct Head {
     pub(super) broken: Vec<Option<u32>>,
     pub(super) outcomes: Vec<Kept>,
     pub(super) refused: Option<(u32, u32)>,
+    /// What the machines noted.
+    pub(super) passed: Vec<Vec<u64>>,
+    pub(super) failed: Vec<Vec<(String, u32)>>,
 }
 
 /// Final states that show the same.

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::parts::{CLOCK, DATABASE, FAULTS, Known, PROCESSES, Parts, Pending, Pools, Row, SERVICES};
 use crate::machine::Pid;
-use crate::system::{Action, Event, Fault, Footprint, Resource, State, Step, System, Taken};
+use crate::system::{Action, Event, Fault, Footprint, Learned, Resource, State, Step, System, Taken};
 
 /// A step from some state, as changes to its row.
 #[derive(Clone, Debug)]
@@ -70,6 +70,12 @@ pub(super) struct Moves<'a> {
     /// Steps that were computed, not remembered.
     pub(super) computed: u64,
     keeps_footprints: bool,
+    /// What the steps that were computed taught.
+    pub(super) learned: Learned,
+    /// Whether it learned something since it was asked.
+    pub(super) has_learned: bool,
+    /// Any step may go on into services that are a process's own (its clock), and from there to its end.
+    has_own: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +127,14 @@ impl<'a> Moves<'a> {
             pids: Vec::new(),
             computed: 0,
             keeps_footprints: false,
+            learned: Learned::default(),
+            has_learned: false,
+            has_own: system
+                .spec()
+                .world
+                .services
+                .values()
+                .any(|service| service.get().is_own()),
         }
     }
 
@@ -263,6 +277,7 @@ impl<'a> Moves<'a> {
             Some(Fault::Disconnect) => (true, false),
             Some(fault) => (info.fault_ends & (1 << fault as u8) != 0, false),
         };
+        let (database, services) = (database || self.has_own, services || self.has_own);
         let clock = database || services || info.pending == Pending::Sleep;
         let when = |needed: bool, place: usize| if needed { row[place] } else { 0 };
         Key {
@@ -300,6 +315,7 @@ impl<'a> Moves<'a> {
         let first = self.moves.len() as u32;
         let mut guard: SmallVec<[(u16, u32); 2]> = SmallVec::new();
         for (step, after, taken) in &ways {
+            self.has_learned |= self.learned.add(&taken.log);
             for other in touched(&taken.footprint).chain(changed(&before, after)) {
                 let entry = self.parts.place(other) as u16;
                 let is_own = usize::from(entry) == place;
@@ -349,6 +365,7 @@ impl<'a> Moves<'a> {
         self.system.outcomes(&before, Action::Tick, &mut ways);
         self.computed += 1;
         for (step, after, taken) in &ways {
+            self.has_learned |= self.learned.add(&taken.log);
             let read = Read {
                 database: true,
                 services: true,

@@ -25,6 +25,8 @@ pub struct Options {
     pub threads: usize,
     /// Leave out orders of independent steps that lead to the same states.
     pub reduction: bool,
+    /// Stop statements only where somebody could notice (see [`Points`](crate::system::Points)); otherwise wherever the system allows it.
+    pub points: bool,
     /// Take processes that start alike for one another, where nothing knows them by name ([`Invariant::tells_apart`](crate::system::Invariant::tells_apart),
     /// [`Service::rename`](crate::world::service::Service::rename)).
     pub symmetry: bool,
@@ -52,6 +54,7 @@ impl Default for Options {
             max_memory: Some(4 << 30),
             threads: 1,
             reduction: true,
+            points: true,
             symmetry: true,
             stop_at_violation: false,
             shard: None,
@@ -68,6 +71,7 @@ impl Options {
     pub fn plain() -> Self {
         Options {
             reduction: false,
+            points: false,
             symmetry: false,
             ..Options::default()
         }
@@ -82,6 +86,7 @@ impl fmt::Debug for Options {
             .field("max_memory", &self.max_memory)
             .field("threads", &self.threads)
             .field("reduction", &self.reduction)
+            .field("points", &self.points)
             .field("symmetry", &self.symmetry)
             .field("shard", &self.shard)
             .field("decisive", &self.decisive)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::digest::{TakenState, digest, placed};
-use crate::machine::{Effect, NoAnswer, Pid, Reply};
+use crate::machine::{Effect, NoAnswer, Notebook, Pid, Reply};
 use crate::system::{Fault, FaultBudget, Process, Role, State, Status, Step};
 use crate::world::World;
 use crate::world::database::Database;
@@ -100,7 +100,8 @@ pub(super) enum Pending {
 
 impl Known {
     fn of(process: Arc<Process>) -> Self {
-        let ends = |reply: Reply| process.program.clone().step(reply) == Effect::Done;
+        // What might be is not noted as what was.
+        let ends = |reply: Reply| process.program.noting(&Notebook::default()).step(reply) == Effect::Done;
         let run_ends = match &process.status {
             Status::Ready(Effect::Respond(_) | Effect::Spawn { .. }) => ends(Reply::Went),
             Status::Ready(Effect::Sleep(span)) => *span <= 0 && ends(Reply::Went),
@@ -125,10 +126,17 @@ impl Known {
             Some(Effect::Sql(_)) => Pending::Sql,
             Some(Effect::Call(_)) => Pending::Call,
             Some(Effect::Sleep(_)) => Pending::Sleep,
+            None if matches!(process.status, Status::Stopped { .. }) => Pending::Sql,
             _ => Pending::Nothing,
         };
         Known {
-            exchange: digest(&(&process.label, &process.request, &process.response, &process.received)),
+            exchange: digest(&(
+                &process.label,
+                &process.request,
+                &process.response,
+                &process.received,
+                process.program.failure(),
+            )),
             status: digest(&(
                 &process.label,
                 process.role,

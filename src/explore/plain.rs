@@ -175,6 +175,8 @@ impl<'a> Search<'a> {
                 .as_ref()
                 .map(|reason| reason.to_string())
                 .or_else(|| stopped.map(|limit| format!("stopped at {limit}"))),
+            warnings: Vec::new(),
         }
+        .settled()
     }
 }

@@ -101,7 +101,9 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
             seconds: started.elapsed().as_secs_f64(),
         },
         reason,
+        warnings: Vec::new(),
     }
+    .settled()
 }
 
 /// How the last state of a schedule breaks an invariant.

@@ -53,6 +53,8 @@ impl<'a> Search<'a> {
                 broken: self.broken.clone(),
                 outcomes: outcomes.collect(),
                 refused: self.refused,
+                passed: self.notes.as_ref().map_or_else(Vec::new, |notes| notes.passed()),
+                failed: self.notes.as_ref().map_or_else(Vec::new, |notes| notes.failed()),
             },
             origins,
         }
@@ -137,6 +139,9 @@ impl<'a> Search<'a> {
             None => None,
         };
         self.broken.clone_from(&head.broken);
+        if let Some(notes) = &self.notes {
+            notes.add(&head.passed, &head.failed);
+        }
         (self.transitions, self.finals) = (head.transitions, head.finals);
         (self.depth, self.split) = (head.depth, head.split);
         let is_whole = depth == head.depth && head.done as usize <= level.len();

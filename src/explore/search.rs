@@ -16,8 +16,8 @@ use super::symmetry::Alike;
 use super::verdict::Limit;
 use super::visited::Visited;
 use super::worker::{Share, Worker};
-use crate::machine::Renaming;
-use crate::system::{Outcome, Step, System};
+use crate::machine::{Notes, Renaming};
+use crate::system::{Learned, Outcome, Points, Step, System};
 
 /// States that are expanded together, at most. A constant: results must not depend on it being chosen.
 const BATCH: usize = 1 << 15;
@@ -59,6 +59,12 @@ pub(super) struct Search<'a> {
     pub(super) split: Option<u64>,
     /// The checkpoint to go on from is not of this system.
     pub(super) is_foreign: bool,
+    /// What its statements taught of each other.
+    pub(super) learned: Learned,
+    /// A statement was not stopped where somebody could notice, as is known now.
+    pub(super) unforeseen: bool,
+    /// Where the machines note what they pass.
+    pub(super) notes: Option<Arc<Notes>>,
 }
 
 /// Final states that show the same.
@@ -78,6 +84,7 @@ impl<'a> Search<'a> {
         system: &'a System,
         parts: &'a Parts,
         alike: Option<&'a Alike>,
+        notes: Option<&Arc<Notes>>,
         options: &Options,
         started: Instant,
     ) -> Self {
@@ -88,8 +95,9 @@ impl<'a> Search<'a> {
         };
         loop {
             let mut search = Search::new(system, parts, alike, looked_at);
+            search.notes = notes.cloned();
             search.explore(resume.take(), options, started);
-            if search.is_foreign {
+            if search.is_foreign || search.unforeseen {
                 return search;
             }
             // A step that an invariant was thought not to see must not have been left out.
@@ -123,6 +131,9 @@ impl<'a> Search<'a> {
             failed: false,
             split: None,
             is_foreign: false,
+            learned: Learned::default(),
+            unforeseen: false,
+            notes: None,
         }
     }
 
@@ -147,6 +158,10 @@ impl<'a> Search<'a> {
                 let end = (start + BATCH).min(level.len());
                 self.batch(&mut workers, &level, start, end, &mut next);
                 start = end;
+                self.unforeseen = self.learn(&mut workers);
+                if self.unforeseen {
+                    return;
+                }
                 self.failed = workers.iter().any(Worker::failed);
                 let seen = workers.iter().fold(0, |all, worker| all | worker.judge.looked_at());
                 let has_grown = options.reduction && seen & !self.looked_at != 0;
@@ -196,6 +211,25 @@ impl<'a> Search<'a> {
         }
         let shard = options.shard.filter(|_| self.split.is_some());
         self.stopped = shard.map(|(part, of)| Limit::Shard(part, of));
+    }
+
+    /// Adds what a batch has taught; true when a statement should have been stopped that was not.
+    fn learn(&mut self, workers: &mut [Worker<'a>]) -> bool {
+        let Points::Seen(known) = self.system.points() else {
+            return false;
+        };
+        let mut is_new = false;
+        for worker in workers {
+            if std::mem::take(&mut worker.moves.has_learned) {
+                self.learned.merge(&worker.moves.learned);
+                is_new = true;
+            }
+        }
+        // Who stands for others that start alike is several.
+        if let Some(alike) = self.alike {
+            self.learned.seen.widen(|pid| alike.has(pid));
+        }
+        is_new && self.learned.has_missed(known)
     }
 
     /// The level of the first state.

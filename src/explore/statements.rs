@@ -16,7 +16,9 @@ const SCHEMA: &str = "
 create table a (id int primary key, n int not null, u int unique);
 create table b (id int primary key, a int references a (id));
 insert into a values (1, 0, 1), (2, 0, null);
-insert into b values (1, 2);";
+create table c (id serial primary key, k int unique, a int references a (id) on delete cascade on update cascade);
+insert into b values (1, 2);
+insert into c (k, a) values (5, 1), (6, 1);";
 
 /// A machine that sends statements one after the other; after an error it rolls back and ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +40,7 @@ impl Machine for Session {
 }
 
 /// The statements of one process; `1` may be another row.
-const STATEMENTS: [&str; 18] = [
+const STATEMENTS: [&str; 36] = [
     "select n from a where id = 1",
     "select count(*) from a",
     "select n from a where id = 1 for update",
@@ -57,6 +59,24 @@ const STATEMENTS: [&str; 18] = [
     "insert into b values (2, 1)",
     "select pg_advisory_xact_lock(1)",
     "select pg_try_advisory_lock(1)",
+    "update a set n = n + 1",
+    "update a set n = n + 1 where id in (select id from a where n = 0 order by id desc)",
+    "insert into a values (1, 0, null), (2, 0, null) on conflict (id) do update set n = a.n + 1",
+    "insert into a values (2, 0, null), (1, 0, null) on conflict (id) do update set n = a.n + 1",
+    "insert into a values (3, 0, 7), (4, 0, 8)",
+    "insert into a values (4, 0, 8), (3, 0, 7)",
+    "insert into a select 3, 1, 7 where not exists (select 1 from a where n = 1)",
+    "insert into b select 2, id from a where n = 0 order by id limit 1",
+    "select id from a where n = 0 order by id limit 1 for update skip locked",
+    "update a set n = 2 where id = (select id from a where n = 0 order by id limit 1 for update skip locked)",
+    "select id, pg_try_advisory_xact_lock(id) from a where n = 0 order by id",
+    "select id, pg_advisory_xact_lock(id) from a order by id desc",
+    "insert into c (k) values (7)",
+    "insert into c (k) values (8), (7)",
+    "insert into c (k) values (7) on conflict do nothing",
+    "with gone as (delete from b where id = 1 returning a) update a set n = 3 where id in (select a from gone)",
+    "with seen as (select n from a where id = 1 for share) update a set n = 4 where id = 2 and exists (select 1 from seen)",
+    "update c set k = k + 10 where a = 1",
 ];
 
 /// The statements of a process: alone, or in a transaction.
@@ -126,10 +146,21 @@ fn system(sessions: &[Vec<String>], faults: FaultBudget) -> System {
                 "select 1 where (select count(*) from a) <> 2",
             ),
         ],
-        observations: vec![Observation {
-            label: "a".into(),
-            query: "select id, n, u from a".into(),
-        }],
+        observations: vec![
+            Observation {
+                label: "a".into(),
+                query: "select id, n, u from a".into(),
+            },
+            Observation {
+                label: "b".into(),
+                query: "select * from b".into(),
+            },
+            Observation {
+                label: "c".into(),
+                query: "select * from c".into(),
+            },
+        ],
+        vacuity: None,
         identity: format!("{sessions:?} {faults:?}").into(),
     })
 }

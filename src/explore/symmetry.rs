@@ -32,6 +32,11 @@ pub(super) struct Alike {
 }
 
 impl Alike {
+    /// Whether a process is, or was started by, one of several roots that start alike.
+    pub(super) fn has(&self, pid: Pid) -> bool {
+        self.groups.iter().any(|group| group.contains(&pid.top()))
+    }
+
     /// The roots of a system that can change places; `None` where there are none, or where something knows them by name.
     pub(super) fn of(system: &System) -> Option<Alike> {
         let spec = system.spec();

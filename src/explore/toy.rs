@@ -189,6 +189,7 @@ impl Invariant for Never {
             invariant: self.name.as_str().into(),
             sentence: format!("{} is {number}", self.shelf),
             rows: Vec::new(),
+            is_error: false,
         })
     }
 }
@@ -249,6 +250,7 @@ impl ToySpec {
             faults: self.faults,
             invariants,
             observations: Vec::new(),
+            vacuity: None,
             identity: format!("{:?} {:?} {:?}", self.roots, self.handler, self.faults).into(),
         })
     }

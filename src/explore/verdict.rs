@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::system::{Breach, Fault, FaultBudget, Outcome, Schedule, Spec};
+use crate::system::{Breach, Fault, FaultBudget, Outcome, Schedule, Spec, Warning};
 
 /// Which way a scenario was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -212,6 +212,8 @@ pub struct Finding {
     pub reason: Option<String>,
     /// What it takes for granted of the plans that the server makes, one line each, sorted; the suite fills it in.
     pub assumptions: Vec<String>,
+    /// What no schedule showed, so that what holds may hold for want of trying. Only a search that exhausted every schedule knows.
+    pub warnings: Vec<Warning>,
 }
 
 /// The verdict of one invariant.
@@ -332,7 +334,30 @@ impl Finding {
             stats: Stats::default(),
             reason: Some(reason.into()),
             assumptions: Vec::new(),
+            warnings: Vec::new(),
         }
+    }
+
+    /// The same finding, in which what could not be judged is an error, with its reason, and no violation.
+    #[must_use]
+    pub(crate) fn settled(mut self) -> Finding {
+        for judged in &mut self.invariants {
+            let Some(found) = judged.counterexample.as_ref().filter(|found| found.breach.is_error) else {
+                continue;
+            };
+            judged.verdict = Verdict::Error;
+            if self.verdict != Verdict::Error || self.reason.is_none() {
+                self.reason = Some(format!("{}: {}", judged.invariant, found.breach.sentence));
+            }
+            self.verdict = Verdict::Error;
+        }
+        self
+    }
+
+    /// Whether it is the scenario that is at fault: what its processes ask for is not understood, or a query of an invariant can't be answered.
+    pub fn is_scenarios_fault(&self) -> bool {
+        let judged = self.invariants.iter().any(|judged| judged.verdict == Verdict::Error);
+        self.verdict == Verdict::Error && self.evidence != Evidence::Nothing && (judged || self.reason.is_some())
     }
 
     /// Names of the invariants that are violated, in the scenario's order.

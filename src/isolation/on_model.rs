@@ -1,16 +1,14 @@
 //! Isolation tests on the model of the database.
 //!
-//! The model ends a deadlock in the moment in which it arises; on the server a timer does, while isolationtester waits for
-//! a step to finish. So what follows from a victim's error is kept back here until a step is waited for to its end.
-//! **Departure:** a step that is launched in between already meets the locks as they are after the deadlock.
+//! On the server a timer ends a deadlock, while isolationtester waits for a step to finish. So it lasts here until a step is waited for to its
+//! end: whoever is launched in between meets the locks as they are during the deadlock.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::backend::{Backend, BackendError, Failure, Message, Notify, Patience, Progress, Reply, Table};
 use super::files::Level;
 use super::spec::Spec;
-use crate::machine::{Pid, Rows, Sql, SqlState, Usual};
+use crate::machine::{Pid, Rows, Sql, Usual};
 use crate::value::Value;
 use crate::world::database::sql::cast::{Context, cast};
 use crate::world::database::sql::settings::Settings;
@@ -19,8 +17,8 @@ use crate::world::database::{Database, DbEvent, Release, Severity};
 
 /// The control connection; sessions are roots from 0.
 const CONTROL: Pid = Pid::root(253);
-/// 2020-01-01 00:00 UTC: where virtual time starts.
-const START: i64 = 1_577_836_800_000_000;
+/// 2026-07-01 00:00 UTC: where virtual time starts, a time like the present for those who compare with it.
+const START: i64 = 1_782_864_000_000_000;
 /// How much virtual time a message takes, so that two of them never see the same moment.
 const TICK: i64 = 1_000;
 /// The zone that expected outputs are printed in.
@@ -31,20 +29,17 @@ const ZONE: &str = "America/Los_Angeles";
 pub struct OnModel {
     database: Database,
     now: i64,
-    settings: Settings,
     control: Session,
     sessions: Vec<Session>,
-    /// What followed from a deadlock, not yet seen by the tester.
-    later: VecDeque<DbEvent>,
 }
 
 #[derive(Debug, Default)]
 struct Session {
     /// The answer to its message.
     answer: Option<Result<Reply, BackendError>>,
-    /// Whether its message has waited.
-    waited: bool,
     messages: Vec<Message>,
+    /// How its results are printed, where not as usual: the place of a result and its settings.
+    styles: Vec<(usize, Settings)>,
 }
 
 impl OnModel {
@@ -64,14 +59,10 @@ impl OnModel {
         let mut model = OnModel {
             database: Database::of(release),
             now: START,
-            settings: Settings {
-                time_zone: ZONE.into(),
-                ..Settings::default()
-            },
             control: Session::default(),
             sessions: spec.sessions.iter().map(|_| Session::default()).collect(),
-            later: VecDeque::new(),
         };
+        model.database.be_patient();
         let mut settings = vec![format!("SET TimeZone = '{ZONE}'")];
         if level != Level::ReadCommitted {
             settings.push(format!("SET default_transaction_isolation = '{}'", level.sql()));
@@ -100,42 +91,14 @@ impl OnModel {
         self.sessions.get_mut(usize::from(pid.top()))
     }
 
-    /// Notes what happened, up to the end of a deadlock: by a victim, or by letting somebody go before his turn, which is the only way in
-    /// which a statement that has just begun to wait goes on before anything else has ended. The server needs its time for either.
     fn happen(&mut self, events: Vec<DbEvent>) {
-        let mut hidden = false;
-        let mut blocked = Vec::new();
-        for event in events {
-            let ends_deadlock = match &event {
-                DbEvent::Done {
-                    session,
-                    result: Err(failure),
-                } => {
-                    let waited = self.session(*session).is_some_and(|session| session.waited);
-                    waited && failure.error.code == SqlState::DEADLOCK_DETECTED
-                }
-                DbEvent::Blocked { session, .. } => {
-                    blocked.push(*session);
-                    false
-                }
-                DbEvent::Woken { session } => blocked.contains(session),
-                _ => false,
-            };
-            if matches!(event, DbEvent::Done { .. }) {
-                blocked.clear();
-            }
-            hidden |= ends_deadlock;
-            if hidden {
-                self.later.push_back(event);
-            } else {
-                self.note(event);
-            }
-        }
+        events.into_iter().for_each(|event| self.note(event));
     }
 
     fn note(&mut self, event: DbEvent) {
-        let settings = self.settings.clone();
         match event {
+            // Statements of a spec are never stopped: nobody asks for it.
+            DbEvent::Stopped { .. } => {}
             DbEvent::Notice {
                 session,
                 severity,
@@ -153,19 +116,33 @@ impl OnModel {
                     });
                 }
             }
-            DbEvent::Blocked { session, .. } => {
+            DbEvent::Blocked { .. } | DbEvent::Woken { .. } => {}
+            DbEvent::Styled {
+                session,
+                result,
+                settings,
+            } => {
                 if let Some(session) = self.session(session) {
-                    session.waited = true;
+                    session.styles.push((result, settings));
                 }
             }
-            DbEvent::Woken { .. } => {}
             DbEvent::Done { session, result } => {
                 let (results, failure) = match result {
                     Ok(results) => (results, None),
                     Err(failure) => (failure.results, Some(failure.error)),
                 };
+                let styles = match self.session(session) {
+                    Some(session) => std::mem::take(&mut session.styles),
+                    None => Vec::new(),
+                };
+                let usual = Settings::default();
+                let settings = |place: usize| {
+                    let style = styles.iter().find(|(result, _)| *result == place);
+                    style.map_or(&usual, |(_, settings)| settings)
+                };
+                let shown = results.iter().enumerate();
                 let reply = Reply {
-                    results: results.iter().map(|rows| table(rows, &settings)).collect(),
+                    results: shown.map(|(place, rows)| table(rows, settings(place))).collect(),
                     failure: failure.map(|error| Failure {
                         severity: "ERROR".into(),
                         message: error.message,
@@ -188,15 +165,11 @@ impl OnModel {
         }
     }
 
+    /// The timer of a deadlock fires.
     fn reveal(&mut self) -> bool {
-        let later = std::mem::take(&mut self.later);
-        let some = !later.is_empty();
-        let mut later = later.into_iter();
-        // The victim's own end; what comes after it may be another deadlock.
-        if let Some(first) = later.next() {
-            self.note(first);
-        }
-        self.happen(later.collect());
+        let events = self.database.check_deadlocks(self.now, &mut Usual);
+        let some = !events.is_empty();
+        self.happen(events);
         some
     }
 
@@ -213,15 +186,12 @@ impl OnModel {
 
     /// Whether the session waits for another one, as far as the tester can know.
     fn seems_blocked(&self, session: usize) -> bool {
-        let pid = Pid::root(session as u8);
-        let ends_later = |event: &DbEvent| matches!(event, DbEvent::Done { session, .. } if *session == pid);
-        self.later.iter().any(ends_later) || !self.database.blockers(pid).is_empty()
+        !self.database.blockers(Pid::root(session as u8)).is_empty()
     }
 }
 
 impl Backend for OnModel {
     fn control(&mut self, sql: &str) -> Result<Reply, BackendError> {
-        self.control.waited = false;
         self.execute(CONTROL, sql);
         loop {
             self.control.messages.clear();
@@ -238,7 +208,6 @@ impl Backend for OnModel {
     }
 
     fn launch(&mut self, session: usize, sql: &str) -> Result<(), BackendError> {
-        self.sessions[session].waited = false;
         self.execute(Pid::root(session as u8), sql);
         Ok(())
     }

@@ -1,11 +1,25 @@
 //! Where the world itself may go either way: a branch asks which way this run takes.
 
+use super::access::{Access, Point};
+use super::pid::Pid;
+
 /// Decides what the real world leaves open: which of two waiters wins a lock, which member of a deadlock is the victim.
 ///
 /// A driver that explores asks for every answer in turn; a driver that replays gives the recorded ones.
 pub trait Branch {
     /// One of `options` (at least 1), as a number below it. 0 is what the real server usually does.
     fn choose(&mut self, options: usize) -> usize;
+
+    /// A statement of this session begins, or goes on.
+    fn begin(&mut self, _session: Pid) {}
+
+    /// The session's statement is at a point inside of it: whether it stops here, so that others can come between.
+    fn stop(&mut self, _session: Pid, _point: Point<'_>) -> bool {
+        false
+    }
+
+    /// The session read or took something at no point: at the start of a statement, or at its COMMIT.
+    fn note(&mut self, _session: Pid, _access: Access) {}
 }
 
 /// Always the usual answer.

@@ -3,9 +3,11 @@
 //! A [`Machine`] is a process's program as a pure state machine. It is written once and driven by the explorer, loom,
 //! shuttle, storms and the conductor of a real Postgres; it can't tell which of them it is.
 
+pub mod access;
 pub mod branch;
 pub mod effect;
 pub mod http;
+pub mod notes;
 pub mod pid;
 pub mod service;
 pub mod sql;
@@ -15,9 +17,11 @@ use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+pub use access::{Access, Next, Point};
 pub use branch::{Branch, Scripted, Usual};
 pub use effect::{Effect, NoAnswer, Reply};
 pub use http::{Request, Response};
+pub use notes::{Notebook, Notes};
 pub use pid::{Pid, Renaming};
 pub use sql::{Column, Rows, Sql, SqlError, SqlState};
 
@@ -38,10 +42,29 @@ pub trait Machine: Debug + Send + Sync {
         ""
     }
 
+    /// How it failed in its last step, if that is more than an answer can tell.
+    fn failure(&self) -> Option<Failure> {
+        None
+    }
+
+    /// From here on it notes what it passes, and so do those that it starts; or no longer.
+    fn take_notes(&mut self, _notes: &Notebook) {}
+
     /// The machine's name in diagrams: by default its type's path below the crate; empty for one that is not to be drawn.
     fn name(&self) -> String {
         short(std::any::type_name::<Self>())
     }
+}
+
+/// How a machine failed, for invariants to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// Its statement was ended as the victim of a deadlock, and it does not say that it expects that.
+    DeadlockVictim,
+    /// What it asked for is not understood, by the database or a service: a mistake in the program itself. The text names the statement and says why.
+    Mistake(Arc<str>),
+    /// A fault of the environment ended it: a connection broke, an answer never came.
+    FromOutside,
 }
 
 /// What the system needs of a machine beside [`Machine`]; implemented for every machine that derives the usual traits.
@@ -94,6 +117,19 @@ impl Program {
     /// The name of the state that the machine is in.
     pub fn state(&self) -> &'static str {
         self.0.0.state()
+    }
+
+    /// How the machine failed in its last step.
+    pub fn failure(&self) -> Option<Failure> {
+        self.0.0.failure()
+    }
+
+    /// The same program, taking notes there, or none. Equal to this one.
+    #[must_use]
+    pub fn noting(&self, notes: &Notebook) -> Program {
+        let mut machine = self.0.0.boxed();
+        machine.take_notes(notes);
+        Program(Arc::new(Shared(machine)))
     }
 
     /// The machine's name in diagrams.

@@ -135,6 +135,10 @@ fn tell_scenario(records: &[&Record], detail: Detail, text: &mut String) {
             let line = format!("{}: not as expected: {reason}", record.finding.driver);
             let _ = writeln!(body, "{}\n", detail.paint.ink(Ink::Red, &line));
         }
+        for warning in &record.finding.warnings {
+            let line = format!("warning: {warning}");
+            let _ = writeln!(body, "{}\n", detail.paint.ink(Ink::Red, &line));
+        }
         for judged in &record.finding.invariants {
             let Some(counterexample) = &judged.counterexample else {
                 continue;

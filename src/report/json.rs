@@ -62,6 +62,9 @@ pub(super) struct One {
     /// What the verdict takes for granted of the server's plans.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) assumptions: Vec<String>,
+    /// What no schedule showed, one sentence each: what holds may hold for want of trying.
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
     /// For an exploration that is a part of one: what is needed to join it with the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) split: Option<Split>,
@@ -138,6 +141,7 @@ fn one(record: &Record) -> One {
         },
         reason: finding.reason.clone().or_else(|| surprise.cloned()),
         assumptions: finding.assumptions.clone(),
+        warnings: finding.warnings.iter().map(ToString::to_string).collect(),
         split: record.split.then(|| Split {
             complete,
             violates: violates.iter().map(|name| name.to_string()).collect(),

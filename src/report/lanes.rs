@@ -10,6 +10,7 @@ use super::paint::{Ink, Paint};
 use super::words;
 use crate::machine::Pid;
 use crate::system::{Event, State, Step, System, Trace};
+use crate::world::database::Database;
 
 /// How lanes are drawn.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ impl Lanes {
         let mut lines = columns.header(self.paint);
         let mut now = system.spec().world.now;
         for (place, (step, events)) in trace.0.iter().enumerate() {
-            let mut cells = cells(step, events, &columns.names, &mut now);
+            let mut cells = cells(step, events, &columns.names, &end.world.database, &mut now);
             if cells.is_empty() {
                 cells.push(Cell::of(step.pid(), "goes on".to_owned(), Ink::Plain));
             }
@@ -83,6 +84,8 @@ fn names(system: &System, trace: &Trace, end: &State) -> BTreeMap<Pid, Arc<str>>
                 Event::Did { pid, .. }
                 | Event::Received { pid, .. }
                 | Event::Blocked { pid, .. }
+                | Event::Stopped { pid, .. }
+                | Event::WentOn { pid }
                 | Event::Woken { pid, .. }
                 | Event::Notice { pid, .. }
                 | Event::Faulted { pid, .. }
@@ -108,7 +111,13 @@ impl Cell {
     }
 }
 
-fn cells(step: &Step, events: &[Event], names: &BTreeMap<Pid, Arc<str>>, now: &mut i64) -> Vec<Cell> {
+fn cells(
+    step: &Step,
+    events: &[Event],
+    names: &BTreeMap<Pid, Arc<str>>,
+    database: &Database,
+    now: &mut i64,
+) -> Vec<Cell> {
     let mut cells: Vec<Cell> = Vec::new();
     let called = |pid: &Pid| names.get(pid).map_or_else(|| pid.to_string(), |name| name.to_string());
     for event in events {
@@ -139,6 +148,11 @@ fn cells(step: &Step, events: &[Event], names: &BTreeMap<Pid, Arc<str>>, now: &m
                 };
                 Cell::of(Some(*pid), text, Ink::Yellow)
             }
+            Event::Stopped { pid, after } => {
+                let text = format!("… {}", database.tell(*after));
+                Cell::of(Some(*pid), text, Ink::Yellow)
+            }
+            Event::WentOn { .. } => continue,
             Event::Woken { pid, reply } => {
                 let text = format!("goes on {}", words::reply(reply));
                 let ink = if text.contains('✗') { Ink::Red } else { Ink::Yellow };

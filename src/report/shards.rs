@@ -165,6 +165,7 @@ fn settle(one: &mut One, missing: &[String]) {
     }
     let expect = Expect {
         holds: Vec::new(),
+        warnings: Vec::new(),
         violates: split.violates.iter().map(|name| name.as_str().into()).collect(),
     };
     if verdict == Verdict::Held && !whole {

@@ -31,6 +31,9 @@ pub fn tell(scenario: &Scenario, finding: &Finding, counterexample: &Counterexam
 /// `no-duplicate-customers is violated: 2 rows in customers have customer_id CUST_7890`.
 pub fn sentence(counterexample: &Counterexample) -> String {
     let breach = &counterexample.breach;
+    if breach.is_error {
+        return format!("{} can't be judged: {}", breach.invariant, breach.sentence);
+    }
     format!("{} is violated: {}", breach.invariant, breach.sentence)
 }
 

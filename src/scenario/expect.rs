@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::document::{Fields, Problem, Span};
-use crate::explore::{Evidence, Finding, Limit, Verdict};
-use crate::system::Spec;
+use crate::explore::{Driver, Evidence, Finding, Limit, Verdict};
+use crate::script::Expected;
+use crate::script::words::{SQLSTATES, sqlstate};
+use crate::system::{Spec, Warning, WarningKind};
 
 /// What is expected of the invariants. Every one that is not under `violates` is expected to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -13,6 +15,8 @@ pub struct Expect {
     pub holds: Vec<Arc<str>>,
     /// Those that can be violated: the scenario is the proof that the harness can see it.
     pub violates: Vec<Arc<str>>,
+    /// Warnings that are meant so: a kind, or a kind and a process (`never-true sign up`).
+    pub warnings: Vec<Arc<str>>,
 }
 
 impl Expect {
@@ -27,7 +31,41 @@ impl Expect {
             &finding.violated(),
             complete,
             finding.reason.as_deref(),
-        )
+        )?;
+        self.judge_warnings(&finding.warnings)?;
+        match finding.driver == Driver::Explore && complete {
+            true => self.all_given(&finding.warnings),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether every warning is declared.
+    fn judge_warnings(&self, warnings: &[Warning]) -> Result<(), String> {
+        let undeclared: Vec<String> = warnings
+            .iter()
+            .filter(|warning| warning.kind.fails())
+            .filter(|warning| !self.warnings.iter().any(|stated| declares(stated, warning)))
+            .map(Warning::to_string)
+            .collect();
+        match undeclared.as_slice() {
+            [] => Ok(()),
+            all => Err(format!(
+                "{} that `[expect] warnings` does not declare: {}",
+                if all.len() == 1 { "a warning" } else { "warnings" },
+                all.join("; ")
+            )),
+        }
+    }
+
+    /// Whether every warning that is declared was given: a declaration must not outlive its reason.
+    fn all_given(&self, warnings: &[Warning]) -> Result<(), String> {
+        let is_given = |stated: &&Arc<str>| warnings.iter().any(|warning| declares(stated, warning));
+        match self.warnings.iter().find(|stated| !is_given(stated)) {
+            None => Ok(()),
+            Some(stated) => Err(format!(
+                "`{stated}` is declared under `[expect] warnings` and is not so"
+            )),
+        }
     }
 
     /// The same of a part of an exploration, which can't say that something holds: whether nothing was found so far that was not expected.
@@ -35,7 +73,7 @@ impl Expect {
         match finding.evidence {
             Evidence::Truncated {
                 limit: Limit::Shard(..),
-            } => self.no_surprise(&finding.violated()),
+            } if finding.verdict != Verdict::Error => self.no_surprise(&finding.violated()),
             _ => self.judge(finding),
         }
     }
@@ -94,6 +132,14 @@ impl Expect {
     }
 }
 
+/// Whether a declaration means a warning.
+fn declares(stated: &str, warning: &Warning) -> bool {
+    match stated.split_once(' ') {
+        None => stated == warning.kind.name(),
+        Some((kind, process)) => kind == warning.kind.name() && *process == *warning.process,
+    }
+}
+
 fn words(names: &[&str]) -> String {
     names.join(" and ")
 }
@@ -102,6 +148,8 @@ fn words(names: &[&str]) -> String {
 pub(super) struct Stated<'a> {
     holds: Vec<(&'a str, Span)>,
     violates: Vec<(&'a str, Span)>,
+    warnings: Vec<(&'a str, Span)>,
+    errors: Vec<(&'a str, Span)>,
 }
 
 impl<'a> Stated<'a> {
@@ -109,9 +157,37 @@ impl<'a> Stated<'a> {
         let stated = Stated {
             holds: fields.texts("holds").unwrap_or_default(),
             violates: fields.texts("violates").unwrap_or_default(),
+            warnings: fields.texts("warnings").unwrap_or_default(),
+            errors: fields.texts("errors").unwrap_or_default(),
         };
+        for (name, span) in &stated.errors {
+            let is_service = matches!(*name, "unknown_operation" | "parameter_missing");
+            let is_code = name.len() == 5 && (name.starts_with("42") || name.starts_with("0A"));
+            if sqlstate(name).is_none() && !is_service && !is_code {
+                let known = SQLSTATES.iter().map(|(name, _)| *name);
+                fields.sink().push(Problem::unknown(span.clone(), "error", name, known));
+            }
+        }
+        for (stated, span) in &stated.warnings {
+            let kind = stated.split(' ').next().unwrap_or_default();
+            let known = WarningKind::ALL.map(WarningKind::name);
+            if !known.contains(&kind) {
+                fields
+                    .sink()
+                    .push(Problem::unknown(span.clone(), "warning", kind, known));
+            }
+        }
         fields.finish();
         stated
+    }
+
+    /// What the script has to know of it.
+    pub(super) fn of_script(&self) -> Expected {
+        let owned = |(name, _): &(&str, Span)| (*name).to_owned();
+        Expected {
+            errors: self.errors.iter().map(owned).collect(),
+            invariants: self.holds.iter().chain(&self.violates).map(owned).collect(),
+        }
     }
 
     /// The expectation, its names checked.
@@ -139,6 +215,7 @@ impl<'a> Stated<'a> {
         Expect {
             holds: names(&self.holds),
             violates: names(&self.violates),
+            warnings: self.warnings.iter().map(|(stated, _)| Arc::from(*stated)).collect(),
         }
     }
 }
@@ -146,7 +223,7 @@ impl<'a> Stated<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::{Bounds, Driver, Judged, Stats};
+    use crate::explore::{Bounds, Judged, Stats};
     use crate::system::FaultBudget;
 
     fn finding(evidence: Evidence, verdicts: &[(&str, Verdict)]) -> Finding {
@@ -170,6 +247,7 @@ mod tests {
             },
             stats: Stats::default(),
             reason: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -177,6 +255,7 @@ mod tests {
         Expect {
             holds: Vec::new(),
             violates: violates.iter().map(|name| Arc::from(*name)).collect(),
+            warnings: Vec::new(),
         }
     }
 

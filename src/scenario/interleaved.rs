@@ -93,6 +93,7 @@ pub(super) fn read(name: &str, path: &Path, source: Source) -> Result<Vec<Scenar
         faults: FaultBudget::default(),
         invariants: Vec::new(),
         observations: tables.into_iter().map(observe).collect(),
+        vacuity: None,
         identity: source.text.clone(),
     };
     let serial = SerialOrders::of(&System::new(parts.clone()));
@@ -237,6 +238,7 @@ impl Invariant for SerialOrders {
             invariant: self.name().into(),
             sentence,
             rows: Vec::new(),
+            is_error: false,
         })
     }
 }

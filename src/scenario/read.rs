@@ -190,6 +190,7 @@ impl File<'_> {
         let storm = Storm::read(fields.fields("storm"));
         let faults = read_faults(fields.fields("faults"));
         let stated = fields.fields("expect").map(Stated::read);
+        let expected = stated.as_ref().map(Stated::of_script).unwrap_or_default();
         let built = match sections {
             Some(sections) => {
                 for section in ["world", "process", "invariant", "observe"] {
@@ -197,7 +198,7 @@ impl File<'_> {
                 }
                 let number = variant.map(|(number, _)| number);
                 sections
-                    .load(&name, self.path, number, faults, self.sink)
+                    .load(&name, self.path, number, faults, expected, self.sink)
                     .map(|system| (Kind::Script, system))
             }
             None => self.domain(&mut fields, &name, faults),

@@ -200,6 +200,12 @@ pub struct ExpectSection {
     /// Invariants that can be violated.
     #[serde(default)]
     pub violates: Vec<String>,
+    /// Warnings of a search that saw every schedule which are meant so: a kind (`never-true`), or a kind and a process (`never-true sign up`).
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// SQLSTATEs, or their names, of class 42 and 0A that a script's process may end in: no mistake of the file.
+    #[serde(default)]
+    pub errors: Vec<String>,
 }
 
 /// What one handler adds: its choices under `design`, its own parameters.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::document::{Problem, Severity, Sink, Table};
 use crate::script::file::{InvariantSection, ObserveSection, ProcessSection, WorldSection};
-use crate::script::{self, ScriptSections};
+use crate::script::{self, Expected, ScriptSections};
 use crate::system::{FaultBudget, System};
 
 /// Whether a file's processes are a script's.
@@ -51,6 +51,7 @@ impl Sections {
         path: &Path,
         variant: Option<usize>,
         faults: FaultBudget,
+        expect: Expected,
         sink: &Sink,
     ) -> Option<System> {
         let sections = self.of(variant);
@@ -60,6 +61,7 @@ impl Sections {
             folder: path.parent().unwrap_or(Path::new("")),
             sections: &sections,
             faults,
+            expect,
         };
         match script::load(&source) {
             Ok(loaded) => {

@@ -23,8 +23,49 @@ pub(crate) struct Code {
     pub(crate) epilogue: Pc,
     /// The isolation level of transactions that name none, unless it is the server's own.
     pub(crate) isolation: Option<Arc<str>>,
+    /// Some step is done after a commit.
+    pub(crate) hooks: bool,
     /// It answers requests: an error that nothing catches is answered with 500.
     pub(crate) answers: bool,
+    /// Which of the scenario's processes it is.
+    pub(crate) number: usize,
+    /// For each operation where the step or the condition begins that it comes from, in the steps' text.
+    pub(crate) origins: Vec<usize>,
+    /// For each operation its line in the file; empty when that is not known.
+    pub(crate) lines: Vec<usize>,
+    /// SQLSTATEs and names of errors that the scenario expects although nothing catches them.
+    pub(crate) expected: Vec<String>,
+}
+
+/// What of an operation is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It was reached.
+    Reached,
+    /// It is an effect, and was answered without an error.
+    Answered,
+    /// It is a condition, and was true.
+    True,
+}
+
+/// How many marks an operation has.
+const MARKS: usize = 3;
+
+impl Code {
+    /// The place of an operation's mark among the notes.
+    pub(crate) fn mark(pc: Pc, mark: Mark) -> usize {
+        pc as usize * MARKS + mark as usize
+    }
+
+    /// The place of the note that it came to an end without an error.
+    pub(crate) fn end_mark(&self) -> usize {
+        self.ops.len() * MARKS
+    }
+
+    /// How many notes there can be.
+    pub(crate) fn marks(&self) -> usize {
+        self.end_mark() + 1
+    }
 }
 
 /// Shared code, compared by what it was compiled from.
@@ -47,7 +88,7 @@ impl Hash for Shared {
 }
 
 /// What a statement does to the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     /// Opens a transaction block.
     Begin,
@@ -55,8 +96,12 @@ pub(crate) enum Control {
     Commit,
     /// Undoes it.
     Rollback,
-    /// Undoes a part of it.
-    RollbackTo,
+    /// Marks a place in it.
+    Savepoint(Arc<str>),
+    /// Undoes what came after the place.
+    RollbackTo(Arc<str>),
+    /// Forgets the place, keeps what came after it.
+    Release(Arc<str>),
     /// Anything else.
     Plain,
 }
@@ -159,6 +204,37 @@ pub(crate) enum Body {
 }
 
 impl Op {
+    /// Whether it asks the world for something.
+    pub(crate) fn is_effect(&self) -> bool {
+        matches!(
+            self,
+            Op::Sql { .. }
+                | Op::Call { .. }
+                | Op::Atomic { .. }
+                | Op::Send { .. }
+                | Op::Respond { .. }
+                | Op::Sleep { .. }
+                | Op::Spawn { .. }
+        )
+    }
+
+    /// What it asks for, as the file has it as far as that is kept.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Op::Sql { text, .. } => text.split_whitespace().collect::<Vec<_>>().join(" "),
+            Op::Call { service, operation, .. } => format!("{service} {operation}"),
+            Op::Atomic { script, .. } => format!("atomic {{ {script} }}"),
+            Op::Send { endpoint, .. } => format!("send {endpoint}"),
+            Op::Let { value, .. } => value.text(),
+            Op::Unless { condition, .. } => condition.text(),
+            Op::Respond { status, .. } => format!("respond {}", status.text()),
+            Op::Raise { name, .. } => format!("raise {name}"),
+            Op::Sleep { .. } => "sleep".to_owned(),
+            Op::Spawn { label, .. } => format!("spawn {label}"),
+            _ => "a loop".to_owned(),
+        }
+    }
+
     /// The slots that it reads, and the one that it writes.
     fn uses(&self) -> (u128, u128) {
         let of = |operands: &[Operand]| operands.iter().fold(0, |bits, operand| bits | bit(operand.slot));

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlparser::ast;
 
 use super::bound::{Bound, Typed};
+use super::load::unknown_function;
 use crate::machine::sql::SqlError;
 use crate::value::Value;
 use crate::world::database::sql::bind::{bind_condition, bind_expr};
 use crate::world::database::sql::cast::coerce_param;
 use crate::world::database::sql::eval::{Env, eval};
 use crate::world::database::sql::expr::{Expr as BoundExpr, SubqueryKind, Volatile};
+use crate::world::database::sql::func::function_names;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
-use crate::world::database::sql::scope::{Binder, ParamTypes, Scope};
+use crate::world::database::sql::scope::{Binder, ParamPlace, ParamTypes, Scope};
 use crate::world::database::sql::settings::Settings;
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::Stop;
@@ -71,11 +73,22 @@ pub(crate) struct SqlExpr {
     pub(crate) bound: Mutex<Vec<Arc<Plan>>>,
 }
 
+/// Why an expression can't be evaluated.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    /// What is wrong.
+    pub(crate) message: String,
+    /// The name that is meant.
+    pub(crate) word: Option<String>,
+    /// What to write instead.
+    pub(crate) help: Option<String>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Plan {
     types: Vec<Type>,
     condition: bool,
-    settled: Vec<Type>,
+    settled: Vec<ParamPlace>,
     expr: BoundExpr,
     ty: Type,
 }
@@ -115,6 +128,25 @@ impl Expr {
         number.ok_or_else(|| sql_error(b"22P02", format!("a whole number is needed, not {}", typed.value)))
     }
 
+    /// As text, with `$n` for operands where there are several.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Expr::Const(typed) => typed.value.to_string(),
+            Expr::Operand(operand) => match &operand.field {
+                Some(field) => format!("{}.{field}", operand.name),
+                None => operand.name.to_string(),
+            },
+            Expr::Sql(expr) => {
+                let mut text = expr.text.clone();
+                for (place, operand) in expr.operands.iter().enumerate().rev() {
+                    let name = Expr::Operand(operand.clone()).text();
+                    text = text.replace(&format!("${}", place + 1), &name);
+                }
+                text
+            }
+        }
+    }
+
     /// The operands in it.
     pub(crate) fn operands(&self) -> &[Operand] {
         match self {
@@ -131,10 +163,13 @@ impl SqlExpr {
         let (values, types): (Vec<Value>, Vec<Type>) = read?.into_iter().map(|typed| (typed.value, typed.ty)).unzip();
         let plan = self.plan(types, condition)?;
         let settings = Settings::default();
-        let params: Result<Vec<Value>, SqlError> = values
+        let params: Result<Vec<Value>, SqlError> = plan
+            .settled
             .iter()
-            .zip(&plan.settled)
-            .map(|(value, ty)| coerce_param(value, ty, &settings))
+            .map(|(number, ty)| {
+                let value = values.get(usize::from(*number).wrapping_sub(1)).unwrap_or(&NOTHING);
+                coerce_param(value, ty, &settings)
+            })
             .collect();
         let mut env = Pure {
             params: params?,
@@ -146,8 +181,49 @@ impl SqlExpr {
                 ty: plan.ty.clone(),
             }),
             Err(Stop::Error(error)) => Err(error),
-            Err(Stop::Wait) => Err(sql_error(b"0A000", format!("`{}` would wait", self.text))),
+            Err(Stop::Wait | Stop::Between) => Err(sql_error(b"0A000", format!("`{}` would wait", self.text))),
         }
+    }
+
+    /// Why it can't be evaluated whatever the values of its operands are, if that is so.
+    pub(crate) fn mistake(&self) -> Option<Mistake> {
+        let types = vec![Type::Unknown; self.operands.len()];
+        let expr = match bind(&self.tree, types, false) {
+            Ok(plan) => plan.expr,
+            Err(BindError::Refused(refused)) => {
+                let word = unknown_function(&refused.construct);
+                return Some(Mistake {
+                    message: format!("{} is not supported in an expression", refused.construct),
+                    word: word.map(str::to_owned),
+                    help: refused.help.filter(|_| word.is_none()),
+                });
+            }
+            // With values that have types it may be bound otherwise; a name that nothing has stays unknown.
+            Err(BindError::Sql(error)) => {
+                let word = error
+                    .message
+                    .strip_prefix("function ")
+                    .and_then(|rest| rest.split('(').next());
+                let word = word.filter(|word| !function_names().any(|known| known == *word));
+                return (word.is_some() || self.operands.is_empty()).then(|| Mistake {
+                    message: format!("{} ({})", error.message, error.code),
+                    word: word.map(str::to_owned),
+                    help: None,
+                });
+            }
+        };
+        let mut needs_a_statement = false;
+        expr.walk(&mut |part| {
+            needs_a_statement |= matches!(part, BoundExpr::Volatile { .. } | BoundExpr::User { .. });
+        });
+        needs_a_statement.then(|| Mistake {
+            message: format!(
+                "`{}` needs a statement: a function with effects can't stand in an expression",
+                self.text
+            ),
+            word: None,
+            help: Some("give its result a name first: `x := select f();`".to_owned()),
+        })
     }
 
     fn plan(&self, types: Vec<Type>, condition: bool) -> Result<Arc<Plan>, SqlError> {
@@ -172,16 +248,14 @@ impl SqlExpr {
 
 fn bind(tree: &ast::Expr, types: Vec<Type>, condition: bool) -> Result<Plan, BindError> {
     let mut binder = Alone {
-        params: ParamTypes::declared(types.clone()),
+        params: ParamTypes::literals(types.clone()),
     };
     let scope = Scope::empty();
     let (expr, ty) = match condition {
         true => (bind_condition(tree, "IF", &scope, &mut binder)?, Type::Bool),
         false => bind_expr(tree, &scope, &mut binder)?,
     };
-    let settled = (1..=types.len() as u16)
-        .map(|number| binder.params.get(number))
-        .collect();
+    let settled = binder.params.places();
     Ok(Plan {
         types,
         condition,

@@ -30,6 +30,9 @@ pub struct WorldSection {
     /// The clock at the start, as a timestamp; 2026-01-01 00:00:00 unless given.
     #[schemars(with = "Option<String>")]
     pub now: Option<Spanned<String>>,
+    /// The promises that the script has beside its invariants: `no-server-error` (no request is answered 500) and `no-deadlock`. Both unless given.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub promises: Option<Vec<Spanned<String>>>,
     /// The cache (Redis semantics), as scripts call it.
     pub cache: Option<CacheSection>,
     /// Queues, by name. A queue that only steps name has the defaults.
@@ -254,6 +257,9 @@ impl WorldSection {
         replace(&mut self.add, &patch.add);
         replace(&mut self.isolation, &patch.isolation);
         replace(&mut self.now, &patch.now);
+        if patch.promises.is_some() {
+            self.promises.clone_from(&patch.promises);
+        }
         if patch.cache.is_some() {
             self.cache.clone_from(&patch.cache);
         }

@@ -6,13 +6,16 @@ mod bound;
 mod catalog;
 mod code;
 mod compile;
+mod dead;
 pub mod error;
 mod expr;
 pub mod file;
 mod lex;
 mod load;
+mod operations;
 pub mod parse;
 mod print;
+mod promises;
 mod raised;
 mod reference;
 mod run;
@@ -43,6 +46,17 @@ pub struct Source<'a> {
     pub sections: &'a ScriptSections,
     /// Which faults a run may have.
     pub faults: FaultBudget,
+    /// What `[expect]` says that the script has to know.
+    pub expect: Expected,
+}
+
+/// What a scenario expects of its script.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// SQLSTATEs and names of errors that are no mistake of the file although nothing catches them: a column that another process drops.
+    pub errors: Vec<String>,
+    /// The invariants that it names.
+    pub invariants: Vec<String>,
 }
 
 /// A script made ready to run.

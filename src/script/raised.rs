@@ -30,6 +30,34 @@ impl Raised {
         })
     }
 
+    /// An error of SQL.
+    pub(crate) fn sql(code: Arc<str>, message: Arc<str>, constraint: Option<Arc<str>>) -> Raised {
+        Raised {
+            name: words::sqlstate_name(&code).map_or(code.clone(), Arc::from),
+            code,
+            message,
+            constraint,
+            status: None,
+            class: "sql_error",
+        }
+    }
+
+    /// Whether it says that what was asked for is not understood: a mistake of the file, unless the file expects it.
+    pub(crate) fn is_mistake(&self, expected: &[String]) -> bool {
+        let is_expected = expected.iter().any(|name| *name == *self.code || *name == *self.name);
+        let is_one = match self.class {
+            "sql_error" => self.code.starts_with("42") || self.code.starts_with("0A"),
+            "refused" => matches!(&*self.code, "unknown_operation" | "parameter_missing"),
+            _ => false,
+        };
+        is_one && !is_expected
+    }
+
+    /// Whether a fault of the environment brings it, whatever the steps do.
+    pub(crate) fn is_from_outside(&self) -> bool {
+        is_from_outside(&self.code)
+    }
+
     /// What `catch ... as e` gives a name to.
     pub(crate) fn bound(&self) -> Bound {
         let text = |text: &Arc<str>| Value::Text(text.clone());
@@ -46,17 +74,18 @@ impl Raised {
     }
 }
 
+/// Whether a fault of the environment brings an error of that code.
+pub(crate) fn is_from_outside(code: &str) -> bool {
+    matches!(code, "timed_out" | "reset" | "unavailable" | "08006" | "57P01")
+}
+
 impl From<&SqlError> for Raised {
     fn from(error: &SqlError) -> Raised {
-        let code: Arc<str> = error.code.as_str().into();
-        Raised {
-            name: words::sqlstate_name(&code).map_or(code.clone(), Arc::from),
-            code,
-            message: error.message.clone(),
-            constraint: error.constraint.clone(),
-            status: None,
-            class: "sql_error",
-        }
+        Raised::sql(
+            error.code.as_str().into(),
+            error.message.clone(),
+            error.constraint.clone(),
+        )
     }
 }
 

@@ -34,6 +34,7 @@ pub fn reference() -> String {
         }
         let _ = write!(text, "\n```text\n{}\n```\n", command.example);
     }
+    text.push_str(PREPARED);
     text.push_str(EXPRESSIONS);
     text.push_str("\n| function | gives |\n| --- | --- |\n");
     for function in FUNCTIONS {
@@ -95,6 +96,34 @@ Steps stand one after the other, each ended by `;` (not needed after `}`). `--` 
 statement is a step; `NAME := select ...;` gives its result a name. In SQL `:name`, `:name.column` and `:name.column[]` (the column of every row, as an
 array) stand for values and become `$1`, `$2`, ... in what the server gets. A result has, beside its columns (those of its first
 row), `found`, `count` (its rows, or the rows that a statement without RETURNING changed), `rows` and `affected`; a column of that name comes first.
+";
+
+const PREPARED: &str = "
+## What is checked, and what every script promises
+
+Every statement of every step is prepared against the schema at that point, as the server would: names, types, the number of values, conflict targets,
+functions; and every call of one of the world's services is looked up: its operation and its arguments. What is wrong is an error of the
+file. A statement is meant to fail where a `catch` around it names the error (`catch undefined_table`; under `catch *` it is a warning), or where
+`[expect] errors = [\"undefined_table\"]` names it: then it is an error like any other at run time too. What turns out at run time (SQLSTATEs of class 42 and 0A, an
+unknown operation, a missing parameter) and is caught by nothing is an error of the scenario, with exit status 2.
+
+A script promises `no-server-error` (no request is answered 500, unless a fault of the environment ended its process) and `no-deadlock` (a deadlock that a `catch` or `retry` names is handled) beside its
+invariants. `[world] promises = [...]` names those that it wants. A file with an invariant of one of these names has said what it wants, and gets the
+other one only when `[expect]` or `promises` names it.
+
+A search that saw every schedule warns of what no schedule showed. Each warning fails the run unless `[expect] warnings = [...]` declares it, by its kind or
+by kind and process: `warnings = [\"never-true sign up\"]`. To catch an error that does not come is prudent, and not warned of; a refusal that never comes
+is told and fails nothing.
+
+| warning | when |
+| --- | --- |
+| `no-invariants` | the file has no invariant, and does not name the promises that every script has |
+| `never-starts` | a process never starts, or never gets past its first effect |
+| `always-fails` | a process ends in an error in every schedule |
+| `never-succeeds` | a process never answers with success, although it has a success answer |
+| `never-reached` | no schedule reaches a step; of steps that follow each other the first is told |
+| `never-true` | the condition of an `if` or `while` is evaluated and never true |
+| `never-refuses` | the same where the steps only refuse: an answer that is no success, `return`, `raise`, `rollback`, `nack`, `unlock` |
 ";
 
 const EXPRESSIONS: &str = "

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use super::bound::{Bound, Typed, to_json};
-use super::code::{Body, Control, Op, Pc, Shared, bit};
+use super::code::{Body, Code, Control, Mark, Op, Pc, Shared, bit};
 use super::expr::{Expr, Operand};
 use super::raised::Raised;
 use crate::machine::http::Fields;
 use crate::machine::service::{Answer, Arguments, Call};
-use crate::machine::{Effect, Machine, Program, Reply, Request, Response, Sql, SqlError, SqlState};
+use crate::machine::{Effect, Failure, Machine, Notebook, Program, Reply, Request, Response, Sql, SqlError, SqlState};
 use crate::value::{Interval, Value};
 use crate::world::database::sql::types::Type;
 
@@ -24,6 +24,8 @@ pub(crate) struct Interpreter {
     frames: Vec<Frame>,
     errors: Vec<Raised>,
     hooks: Vec<Hook>,
+    /// The savepoints of the open transaction: their names, and how many hooks there were. Kept only where there are hooks to lose.
+    savepoints: Vec<(Arc<str>, usize)>,
     transaction: Transaction,
     /// The session's default isolation level has been set on the present connection.
     session: bool,
@@ -33,6 +35,11 @@ pub(crate) struct Interpreter {
     /// What an atomic block gives.
     pub(crate) given: Option<Typed>,
     state: &'static str,
+    /// How it failed in its last step, or for good.
+    failure: Option<Failure>,
+    notes: Notebook,
+    /// It was started by another one: its end is not the process's.
+    apart: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -98,13 +105,36 @@ impl Interpreter {
             frames: Vec::new(),
             errors: Vec::new(),
             hooks: Vec::new(),
+            savepoints: Vec::new(),
             transaction: Transaction::default(),
             session: false,
             setting: false,
             responded: false,
             given: None,
             state: "running",
+            failure: None,
+            notes: Notebook::default(),
+            apart: false,
         }
+    }
+
+    /// Notes something about the present operation.
+    fn note(&self, mark: Mark) {
+        if let Some(notes) = &self.notes.0
+            && self.pc < self.code.0.epilogue
+        {
+            notes.pass(self.code.0.number, Code::mark(self.pc, mark));
+        }
+    }
+
+    /// The code and message of the error that ended it.
+    pub(crate) fn failure(&self) -> Option<(Arc<str>, Arc<str>)> {
+        if self.state != "failed" {
+            return None;
+        }
+        let told = |raised: &Raised| (raised.code.clone(), raised.message.clone());
+        let endless = || ("54001".into(), "the steps do not come to an end".into());
+        Some(self.errors.first().map_or_else(endless, told))
     }
 
     fn op(&self) -> Option<&Op> {
@@ -127,11 +157,18 @@ impl Interpreter {
             }
             return;
         }
+        let answered = matches!(
+            reply,
+            Reply::Sql(Ok(_)) | Reply::Service(Ok(Answer::Ok(_))) | Reply::Response(Ok(_)) | Reply::Went
+        );
+        if answered {
+            self.note(Mark::Answered);
+        }
         match reply {
             Reply::Start => {}
             Reply::Sql(Ok(rows)) => {
                 let (bind, control) = match self.op() {
-                    Some(Op::Sql { bind, control, .. }) => (*bind, *control),
+                    Some(Op::Sql { bind, control, .. }) => (*bind, control.clone()),
                     _ => (None, Control::Rollback),
                 };
                 self.session = true;
@@ -146,6 +183,12 @@ impl Interpreter {
                     self.bind(bind, Bound::named(values));
                 }
                 self.pc += 1;
+            }
+            // An expression in an atomic block fails as it does outside.
+            Reply::Service(Ok(Answer::Refused { code, message, .. }))
+                if matches!(self.op(), Some(Op::Atomic { .. })) && is_sqlstate(&code) =>
+            {
+                self.raise(Raised::sql(code, message, None));
             }
             Reply::Service(Ok(Answer::Refused { status, code, message })) => self.raise(Raised {
                 name: code.clone(),
@@ -169,15 +212,12 @@ impl Interpreter {
 
     fn controlled(&mut self, control: Control) {
         match control {
-            Control::Begin => {
-                self.transaction = Transaction {
-                    open: true,
-                    failed: false,
-                }
-            }
+            // Inside of an open transaction `begin` is a warning and changes nothing, neither do its savepoints go.
+            Control::Begin => self.transaction.open = true,
             Control::Commit => {
                 let done = !self.transaction.failed;
                 self.transaction = Transaction::default();
+                self.savepoints.clear();
                 let hooks = std::mem::take(&mut self.hooks);
                 if done {
                     self.run_hooks(hooks);
@@ -186,10 +226,32 @@ impl Interpreter {
             Control::Rollback => {
                 self.transaction = Transaction::default();
                 self.hooks.clear();
+                self.savepoints.clear();
             }
-            Control::RollbackTo => self.transaction.failed = false,
+            Control::Savepoint(name) => {
+                if self.code.0.hooks {
+                    self.savepoints.push((name, self.hooks.len()));
+                }
+            }
+            Control::RollbackTo(name) => {
+                self.transaction.failed = false;
+                if let Some(place) = self.savepoint(&name) {
+                    self.hooks.truncate(self.savepoints[place].1);
+                    self.savepoints.truncate(place + 1);
+                }
+            }
+            Control::Release(name) => {
+                if let Some(place) = self.savepoint(&name) {
+                    self.savepoints.truncate(place);
+                }
+            }
             Control::Plain => {}
         }
+    }
+
+    /// The innermost savepoint of that name.
+    fn savepoint(&self, name: &str) -> Option<usize> {
+        self.savepoints.iter().rposition(|(known, _)| **known == *name)
     }
 
     fn run_hooks(&mut self, mut hooks: Vec<Hook>) {
@@ -236,11 +298,44 @@ impl Interpreter {
         if lost || ended {
             self.transaction = Transaction::default();
             self.hooks.clear();
+            self.savepoints.clear();
             self.session &= !lost;
         } else if self.transaction.open {
             self.transaction.failed = true;
         }
+        if error.code == SqlState::DEADLOCK_DETECTED && !self.expects(error) {
+            self.failure = Some(Failure::DeadlockVictim);
+        }
         self.raise(Raised::from(error));
+    }
+
+    /// Whether something around the present operation names the error, and will handle it.
+    fn expects(&self, error: &SqlError) -> bool {
+        let raised = Raised::from(error);
+        for frame in self.frames.iter().rev() {
+            let names = match frame {
+                Frame::Retry { at, left, .. } if *left > 0 => match self.code.0.ops.get(*at as usize) {
+                    Some(Op::Retry { on, .. }) => vec![on],
+                    _ => Vec::new(),
+                },
+                Frame::Try { target, .. } => self.catches(*target),
+                _ => Vec::new(),
+            };
+            if let Some(names) = names.into_iter().find(|names| raised.matches(names)) {
+                return names.contains(&raised.code);
+            }
+        }
+        false
+    }
+
+    /// The names of the catches that begin there.
+    fn catches(&self, target: Pc) -> Vec<&Vec<Arc<str>>> {
+        let (mut all, mut place) = (Vec::new(), target);
+        while let Some(Op::Catch { names, next, .. }) = self.code.0.ops.get(place as usize) {
+            all.push(names);
+            place = *next;
+        }
+        all
     }
 
     // Errors.
@@ -288,9 +383,28 @@ impl Interpreter {
                 Frame::Loop { .. } | Frame::Each { .. } | Frame::Count { .. } => {}
             }
         }
+        if let Some(notes) = &self.notes.0 {
+            notes.fail(self.code.0.number, &raised.code, self.pc);
+        }
+        if raised.is_mistake(&self.code.0.expected) {
+            self.failure = Some(Failure::Mistake(self.mistake(&raised)));
+        } else if raised.is_from_outside() {
+            self.failure = Some(Failure::FromOutside);
+        }
         self.errors = vec![raised];
         self.state = "failed";
         self.pc = self.code.0.epilogue;
+    }
+
+    /// The present operation, and what is wrong with it.
+    fn mistake(&self, raised: &Raised) -> Arc<str> {
+        let code = &self.code.0;
+        let what = self.op().map(Op::text).unwrap_or_default();
+        let line = match code.lines.get(self.pc as usize) {
+            Some(line) => format!(", line {line}"),
+            None => String::new(),
+        };
+        format!("`{what}`{line}: {} ({})", raised.message, raised.code).into()
     }
 
     fn raise_sql(&mut self, error: &SqlError) {
@@ -331,6 +445,7 @@ impl Interpreter {
         let Some(op) = code.ops.get(self.pc as usize) else {
             return Ok(Some(self.done()));
         };
+        self.note(Mark::Reached);
         match op {
             Op::Sql { .. } => self.sql(op).map(Some),
             Op::RollbackIfOpen => Ok(self.roll_back()),
@@ -380,6 +495,8 @@ impl Interpreter {
                 spawned.values.clone_from(&self.values);
                 spawned.pc = *entry;
                 spawned.responded = true;
+                spawned.notes.clone_from(&self.notes);
+                spawned.apart = true;
                 spawned.forget();
                 Ok(Some(Effect::Spawn {
                     label: label.clone(),
@@ -398,6 +515,9 @@ impl Interpreter {
     fn done(&mut self) -> Effect {
         if self.state == "running" {
             self.state = "done";
+            if let Some(notes) = self.notes.0.as_ref().filter(|_| !self.apart) {
+                notes.pass(self.code.0.number, self.code.0.end_mark());
+            }
         }
         Effect::Done
     }
@@ -428,6 +548,7 @@ impl Interpreter {
                 if !condition.holds(&self.values)? {
                     return self.go(*target);
                 }
+                self.note(Mark::True);
             }
             Op::Hook { entry } => {
                 let hook = Hook {
@@ -671,8 +792,18 @@ impl Interpreter {
 
 impl Machine for Interpreter {
     fn step(&mut self, reply: Reply) -> Effect {
+        // A deadlock is told in the moment after it; a mistake stays.
+        self.failure.take_if(|failure| *failure == Failure::DeadlockVictim);
         self.take(reply);
         self.run()
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.failure.clone()
+    }
+
+    fn take_notes(&mut self, notes: &Notebook) {
+        self.notes.clone_from(notes);
     }
 
     fn state(&self) -> &'static str {
@@ -683,6 +814,14 @@ impl Machine for Interpreter {
     fn name(&self) -> String {
         String::new()
     }
+}
+
+/// Whether a code is one of SQL's; those of services are written in small letters.
+fn is_sqlstate(code: &str) -> bool {
+    code.len() == 5
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
 }
 
 fn invalid(message: &str) -> SqlError {

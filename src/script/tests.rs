@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Problem, ScriptSections, Severity, Source, load};
+use super::{Expected, Problem, ScriptSections, Severity, Source, load};
 use crate::system::{Fault, FaultBudget, State, System, When};
 
 /// Loads a scenario's script from the text of its file.
@@ -28,6 +28,7 @@ fn try_load(text: &str, faults: FaultBudget) -> Result<(System, Vec<Problem>), V
         folder: Path::new("."),
         sections: &sections,
         faults,
+        expect: Expected::default(),
     };
     load(&source).map(|loaded| (System::new(loaded.spec), loaded.warnings))
 }

@@ -11,7 +11,7 @@ use crate::drive::shuttle::{ShuttleOptions, shuttle};
 use crate::drive::storm::{Storm, StormOptions, storm};
 use crate::explore::{Driver, Finding, Options, Progress, Verdict, explore};
 use crate::scenario::{Limits, MOST_CLIENTS, Scenario};
-use crate::system::Schedule;
+use crate::system::{Points, Schedule};
 use crate::world::database::Database;
 
 /// Runs scenarios with drivers; holds what runs share.
@@ -87,8 +87,8 @@ impl Drivers {
         let scenario = &case.scenario;
         let finding = match driver {
             Driver::Explore => case.explored(self, watch).clone(),
-            Driver::Loom => loom(&scenario.system, &loom_options(&scenario.limits)),
-            Driver::Shuttle => shuttle(&scenario.system, &shuttle_options(&scenario.limits)),
+            Driver::Loom => loom(case.surveyed(), &loom_options(&scenario.limits)),
+            Driver::Shuttle => shuttle(case.surveyed(), &shuttle_options(&scenario.limits)),
             Driver::Storm => storms(scenario),
             Driver::Postgres => {
                 return match self.postgres.server() {
@@ -162,7 +162,9 @@ fn on_postgres(case: &Case, explored: &Finding, server: &Server) -> Finding {
     let most = scenario.limits.schedules.unwrap_or(MOST_ON_POSTGRES);
     schedules.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     let room = most.saturating_sub(schedules.len() as u64).min(RANDOM_ON_POSTGRES);
-    schedules.extend(postgres::walks(&scenario.system, WALKS_SEED).take(room as usize));
+    // A statement of a random run is not stopped.
+    let atoms = scenario.system.with_points(Points::None);
+    schedules.extend(postgres::walks(&atoms, WALKS_SEED).take(room as usize));
     let options = postgres::Options {
         max_schedules: None,
         max_time: None,

@@ -9,8 +9,9 @@ use std::thread;
 
 use super::drivers::{Drivers, Watch};
 use super::results::{Record, Results};
-use crate::explore::{Driver, Finding, Progress, Verdict};
+use crate::explore::{Driver, Finding, Progress, Verdict, survey};
 use crate::scenario::Scenario;
+use crate::system::System;
 
 /// A scenario with what its drivers share: the exploration, which others start from.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Case {
     /// The scenario.
     pub scenario: Scenario,
     explored: OnceLock<Finding>,
+    surveyed: OnceLock<System>,
 }
 
 impl Case {
@@ -26,12 +28,18 @@ impl Case {
         Case {
             scenario,
             explored: OnceLock::new(),
+            surveyed: OnceLock::new(),
         }
     }
 
     /// What the explorer found; explored now if this is the first time.
     pub(super) fn explored(&self, drivers: &Drivers, watch: Option<Watch>) -> &Finding {
         self.explored.get_or_init(|| drivers.explore(&self.scenario, watch))
+    }
+
+    /// The system with its statements stopped only where somebody could notice.
+    pub(super) fn surveyed(&self) -> &System {
+        self.surveyed.get_or_init(|| survey(&self.scenario.system))
     }
 
     /// Runs one driver. A driver that panics is an error of ours, and is told as one.

@@ -44,6 +44,9 @@ pub struct Breach {
     pub sentence: String,
     /// The rows that break it, as text.
     pub rows: Vec<String>,
+    /// It can't be said whether it holds: its query can't be answered, or what the processes ask for is not understood. An error of the scenario,
+    /// never a violation.
+    pub is_error: bool,
 }
 
 /// An invariant written as a query that must return no rows.
@@ -87,6 +90,7 @@ impl Invariant for QueryInvariant {
                     invariant: self.name.clone(),
                     sentence,
                     rows: Vec::new(),
+                    is_error: true,
                 });
             }
         };
@@ -99,6 +103,7 @@ impl Invariant for QueryInvariant {
             invariant: self.name.clone(),
             sentence,
             rows: shown,
+            is_error: false,
         })
     }
 }

@@ -13,12 +13,16 @@ mod enabled;
 mod footprint;
 mod invariant;
 mod outcome;
+mod own;
+mod points;
 mod process;
 mod schedule;
 mod step;
 mod take;
 mod trace;
+mod vacuity;
 mod view;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,18 +32,22 @@ pub use courier::Courier;
 pub use footprint::{Footprint, Resource};
 pub use invariant::{Breach, Invariant, QueryInvariant, When};
 pub use outcome::{Observation, Outcome};
+pub(crate) use points::Learned;
+pub use points::{Log, Points, Seen};
 pub use process::{Process, Role, Status};
 pub use schedule::{Misfit, Schedule, ScheduleError};
-pub use step::{Action, Fault, FaultBudget, Step};
+pub use step::{Action, Fault, FaultBudget, Step, Stop};
 pub use take::Taken;
 pub use trace::{Event, Trace};
+pub use vacuity::{Kind as WarningKind, Vacuity, Warning};
 pub(crate) use view::Reads;
 pub(crate) use view::system_tables;
 pub use view::{Exchange, Standing, View};
 
-use crate::machine::{Pid, Program, Reply, Request, Scripted};
+use crate::machine::{Notebook, Notes, Pid, Program, Reply, Request, Scripted};
 use crate::world::World;
 use crate::world::database::Release;
+use ways::Ways;
 
 /// What a system is built from. Does not change during a run.
 #[derive(Clone, Debug)]
@@ -58,6 +66,8 @@ pub struct Spec {
     pub invariants: Vec<Arc<dyn Invariant>>,
     /// What of a final state is told.
     pub observations: Vec<Observation>,
+    /// Who says what a search that saw every schedule never saw; `None` where nobody does.
+    pub vacuity: Option<Arc<dyn Vacuity>>,
     /// Everything of the scenario that a schedule depends on, as canonical text: the world, the processes and their design, the
     /// faults. Not what is expected of them.
     pub identity: Arc<str>,
@@ -106,12 +116,30 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub struct System {
     spec: Arc<Spec>,
+    points: Arc<Points>,
 }
 
 impl System {
     /// The system that `spec` describes.
     pub fn new(spec: Spec) -> Self {
-        System { spec: Arc::new(spec) }
+        System {
+            spec: Arc::new(spec),
+            points: Arc::default(),
+        }
+    }
+
+    /// The same system, its statements stopped at these points. A new system's may be stopped at all of them.
+    #[must_use]
+    pub fn with_points(&self, points: Points) -> System {
+        System {
+            spec: self.spec.clone(),
+            points: Arc::new(points),
+        }
+    }
+
+    /// Where its statements may be stopped.
+    pub fn points(&self) -> &Points {
+        &self.points
     }
 
     /// The same system over another release of the server.
@@ -122,7 +150,29 @@ impl System {
         }
         let mut spec = Spec::clone(&self.spec);
         spec.world.database.set_release(release);
-        System::new(spec)
+        System {
+            spec: Arc::new(spec),
+            points: self.points.clone(),
+        }
+    }
+
+    /// The same system, whose machines note what they pass; `None` where nobody asks for it. Its states are equal to this one's.
+    pub(crate) fn noting(&self) -> Option<(System, Arc<Notes>)> {
+        let notes = Arc::new(self.spec.vacuity.as_ref()?.notes());
+        let book = Notebook(Some(notes.clone()));
+        let mut spec = Spec::clone(&self.spec);
+        for root in &mut spec.roots {
+            root.program = root.program.noting(&book);
+        }
+        for endpoint in spec.endpoints.values_mut() {
+            let (open, book) = (endpoint.open.clone(), book.clone());
+            endpoint.open = Arc::new(move |request: &Request| open(request).noting(&book));
+        }
+        let system = System {
+            spec: Arc::new(spec),
+            points: self.points.clone(),
+        };
+        Some((system, notes))
     }
 
     /// What it was built from.
@@ -132,15 +182,17 @@ impl System {
 
     /// The state before the first step: every root process has said its first effect.
     pub fn initial(&self) -> State {
+        let mut world = self.spec.world.clone();
         let processes = self.spec.roots.iter().enumerate().map(|(index, root)| {
+            let pid = Pid::root(index as u8);
             let mut program = root.program.clone();
-            let effect = program.step(Reply::Start);
-            let process = Process::ready(program, effect, root.role, root.label.clone());
-            (Pid::root(index as u8), Arc::new(process))
+            let next = own::next(&mut world, pid, &mut program, Reply::Start);
+            let process = Process::ready(program, next, root.role, root.label.clone());
+            (pid, Arc::new(process))
         });
         State {
             processes: processes.collect(),
-            world: self.spec.world.clone(),
+            world,
             faults: self.spec.faults,
         }
     }
@@ -157,15 +209,16 @@ impl System {
     /// What one action leads to: one state, or several where the world can go either way.
     pub fn outcomes(&self, state: &State, action: Action, all: &mut Vec<(Step, State, Taken)>) {
         let mut next = Some(Scripted::default());
-        while let Some(mut branch) = next {
+        while let Some(script) = next {
             let mut after = state.clone();
-            let taken = self.take(&mut after, action, &mut branch);
-            let step = Step {
-                action,
-                branch: branch.given().into(),
-            };
+            let mut ways = Ways::of(&self.points, script);
+            let mut taken = self.take(&mut after, action, &mut ways);
+            next = ways.next();
+            let (branch, stops, log) = ways.taken();
+            taken.log.noted.extend(log.noted);
+            taken.log.passed = log.passed;
+            let step = Step { action, branch, stops };
             all.push((step, after, taken));
-            next = branch.next();
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::own::Next;
 use crate::machine::{Effect, NoAnswer, Pid, Program, Renaming, Reply, Request, Response};
 
 /// One process of a run.
@@ -23,6 +24,9 @@ pub struct Process {
     pub label: Arc<str>,
     /// What the environment may do to it.
     pub role: Role,
+    /// For each time that it read its own clock since its last step, what it was when it asked. The clock may have moved on before it
+    /// looked: nobody could tell, so this is no step, but a branch of the clock's next move.
+    pub(crate) reads: Vec<Program>,
 }
 
 /// What a process is, and so which faults can meet it.
@@ -48,6 +52,13 @@ pub enum Status {
         /// The connection breaks when the statement ends: its reply is lost.
         lose: bool,
     },
+    /// Its statement was stopped at a point inside of it, and can go on.
+    Stopped {
+        /// The connection breaks when the statement ends: its reply is lost.
+        lose: bool,
+        /// The process has crashed meanwhile, which the database does not know yet.
+        orphaned: bool,
+    },
     /// It waits for the response of a handler, which may already be on its way.
     Awaiting {
         /// The handler.
@@ -70,7 +81,10 @@ pub enum Status {
 impl Process {
     /// Whether it neither ended nor crashed.
     pub fn is_alive(&self) -> bool {
-        !matches!(self.status, Status::Finished | Status::Crashed | Status::Orphaned)
+        !matches!(
+            self.status,
+            Status::Finished | Status::Crashed | Status::Orphaned | Status::Stopped { orphaned: true, .. }
+        )
     }
 
     /// Its pending effect.
@@ -97,8 +111,9 @@ impl Process {
     }
 
     /// A process that has said its first effect.
-    pub(super) fn ready(program: Program, effect: Effect, role: Role, label: Arc<str>) -> Self {
-        let status = if effect == Effect::Done {
+    pub(super) fn ready(program: Program, next: Next, role: Role, label: Arc<str>) -> Self {
+        let Next { effect, reads } = next;
+        let status = if effect == Effect::Done && reads.is_empty() {
             Status::Finished
         } else {
             Status::Ready(effect)
@@ -112,6 +127,7 @@ impl Process {
             starts: 0,
             label,
             role,
+            reads,
         }
     }
 }

@@ -9,10 +9,12 @@ use std::str::FromStr;
 
 use smallvec::SmallVec;
 
+use super::step::Stop;
 use super::step::{Action, Fault, Step};
 use super::trace::Trace;
+use super::ways::Ways;
 use super::{Spec, State, System};
-use crate::machine::{Pid, Scripted};
+use crate::machine::Pid;
 
 const VERSION: &str = "dh1";
 
@@ -41,7 +43,7 @@ pub enum ScheduleError {
         found: String,
     },
     /// A part is not a step.
-    #[error("part {place}, `{found}`, is not a step; a step looks like `0`, `0a`, `0a_3`, `0+t` or `T`")]
+    #[error("part {place}, `{found}`, is not a step; a step looks like `0`, `0a`, `0a_3`, `0!1`, `0+t` or `T`")]
     Step {
         /// Which part, counted from 1.
         place: usize,
@@ -77,7 +79,9 @@ pub enum Misfit {
         enabled: String,
     },
     /// A step says that the world went a way that is not open to it.
-    #[error("step {place}, `{step}`, has a way (`=`) that the world can't go there")]
+    #[error(
+        "step {place}, `{step}`, has a way (`=`) that the world can't go there, or a point (`!`) that its statement does not have"
+    )]
     NoSuchWay {
         /// Which step, counted from 1.
         place: usize,
@@ -137,9 +141,9 @@ impl System {
                 enabled,
             });
         }
-        let mut branch = Scripted::new(&step.branch);
-        let taken = self.take(state, step.action, &mut branch);
-        if branch.misfit() {
+        let mut ways = Ways::recorded(step);
+        let taken = self.take(state, step.action, &mut ways);
+        if ways.misfit() {
             return Err(Misfit::NoSuchWay {
                 place,
                 step: step.to_string(),
@@ -161,6 +165,12 @@ impl fmt::Display for Step {
         }
         for way in &self.branch {
             write!(f, "={way}")?;
+        }
+        for stop in &self.stops {
+            match stop.statement {
+                0 => write!(f, "!{}", stop.point)?,
+                woken => write!(f, "!{woken}-{}", stop.point)?,
+            }
         }
         Ok(())
     }
@@ -235,12 +245,23 @@ fn read_run(part: &str) -> Option<(Step, usize)> {
         ),
         None => (part, 1),
     };
-    let mut pieces = step.split('=');
+    let mut parts = step.split('!');
+    let mut pieces = parts.next()?.split('=');
     let action = read_action(pieces.next()?)?;
     let branch = pieces
         .map(|way| way.parse().ok())
         .collect::<Option<SmallVec<[u8; 4]>>>()?;
-    Some((Step { action, branch }, count))
+    let stops = parts.map(read_stop).collect::<Option<SmallVec<[Stop; 1]>>>()?;
+    Some((Step { action, branch, stops }, count))
+}
+
+/// `2`, or `1-2` for the statement that was woken first.
+fn read_stop(text: &str) -> Option<Stop> {
+    let (statement, point) = text.split_once('-').unwrap_or(("0", text));
+    Some(Stop {
+        statement: statement.parse().ok()?,
+        point: point.parse().ok()?,
+    })
 }
 
 fn read_action(text: &str) -> Option<Action> {
@@ -288,6 +309,7 @@ mod tests {
     fn a_token_reads_back_as_it_was_written() {
         round_trip("dh1.0000002a");
         round_trip("dh1.5f3a9c01.0.0a_3.0+t.0b.T.12z(26)+c.0a=1=0=2_2");
+        round_trip("dh1.5f3a9c01.0!2.1a=1!0!1-3.0");
     }
 
     #[test]

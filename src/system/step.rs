@@ -13,6 +13,17 @@ pub struct Step {
     pub action: Action,
     /// Where the world could go either way, which way it went; empty where it did the usual thing throughout.
     pub branch: SmallVec<[u8; 4]>,
+    /// Where statements were stopped; empty where each went on to its end, or until it waited.
+    pub stops: SmallVec<[Stop; 1]>,
+}
+
+/// A statement was stopped at a point inside of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stop {
+    /// Which of the statements that ran in the step: 0 is the first (the process's own), later ones were woken.
+    pub statement: u8,
+    /// At which of the points that it came to in this step, from 0.
+    pub point: u16,
 }
 
 impl Step {
@@ -21,6 +32,7 @@ impl Step {
         Step {
             action,
             branch: SmallVec::new(),
+            stops: SmallVec::new(),
         }
     }
 

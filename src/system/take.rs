@@ -4,21 +4,28 @@ use std::sync::Arc;
 
 use super::courier::Courier;
 use super::footprint::{Footprint, Resource};
+use super::own;
+use super::points::Log;
 use super::process::{Process, Role, Status};
 use super::step::{Action, Fault};
 use super::trace::Event;
 use super::{State, System};
-use crate::machine::service::Call;
-use crate::machine::{Branch, Effect, NoAnswer, Pid, Program, Reply, Request, Response, Sql, SqlError, SqlState};
+use crate::machine::service::{Answer, Call};
+use crate::machine::{
+    Access, Branch, Effect, NoAnswer, Pid, Program, Reply, Request, Response, Sql, SqlError, SqlState,
+};
+use crate::value::Value;
 use crate::world::database::DbEvent;
 
 /// What a step did and what it touched.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Taken {
     /// What happened, in order.
     pub events: Vec<Event>,
     /// What it read and wrote.
     pub footprint: Footprint,
+    /// What its statements touched, for those who want to know where to stop them.
+    pub log: Log,
 }
 
 impl System {
@@ -56,9 +63,11 @@ struct Run<'a> {
 impl Run<'_> {
     fn process(&mut self, pid: Pid) {
         self.touch(Resource::Process(pid), true);
+        self.forget_reads(pid);
         let process = self.edit(pid);
         match std::mem::replace(&mut process.status, Status::Finished) {
             Status::Ready(effect) => self.effect(pid, effect, Luck::Good),
+            Status::Stopped { lose, orphaned } => self.go_on(pid, lose, orphaned),
             Status::Arriving(reply) => self.receive(pid, reply),
             Status::Awaiting {
                 answer: Some(answer), ..
@@ -108,13 +117,27 @@ impl Run<'_> {
         self.database(events, Some(pid));
     }
 
+    /// A statement that was stopped goes on.
+    fn go_on(&mut self, pid: Pid, lose: bool, orphaned: bool) {
+        self.taken.events.push(Event::WentOn { pid });
+        self.edit(pid).status = match orphaned {
+            true => Status::Orphaned,
+            false => Status::Blocked { lose },
+        };
+        let now = self.state.world.now;
+        let events = self.state.world.database.go_on(pid, now, self.branch);
+        self.touch_database();
+        self.database(events, None);
+    }
+
     /// What the database did, as replies to the processes. The statement of `own` was just sent; all others had waited.
     fn database(&mut self, events: Vec<DbEvent>, own: Option<Pid>) {
         for event in events {
             match event {
                 DbEvent::Notice { session, text, .. } => self.taken.events.push(Event::Notice { pid: session, text }),
                 DbEvent::Blocked { session, by } => self.taken.events.push(Event::Blocked { pid: session, by }),
-                DbEvent::Woken { .. } => {}
+                DbEvent::Stopped { session, after } => self.stopped(session, after),
+                DbEvent::Woken { .. } | DbEvent::Styled { .. } => {}
                 DbEvent::Done { session, result } => {
                     let reply = match result {
                         Ok(mut results) => Ok(results.pop().unwrap_or_default()),
@@ -135,14 +158,26 @@ impl Run<'_> {
         }
     }
 
+    fn stopped(&mut self, pid: Pid, after: Option<Access>) {
+        self.touch(Resource::Process(pid), true);
+        self.taken.events.push(Event::Stopped { pid, after });
+        let (lose, orphaned) = match self.edit(pid).status {
+            Status::Blocked { lose } => (lose, false),
+            _ => (false, true),
+        };
+        self.edit(pid).status = Status::Stopped { lose, orphaned };
+    }
+
     fn statement_ended(&mut self, pid: Pid, result: Result<crate::machine::Rows, SqlError>, own: bool) {
         self.touch(Resource::Process(pid), true);
         let status = self.state.processes.get(&pid).map(|process| process.status.clone());
+        let mut is_orphan = false;
         let (reply, disconnect) = match status {
             Some(Status::Blocked { lose: false }) => (Some(Reply::Sql(result)), false),
             Some(Status::Blocked { lose: true }) => (Some(Reply::Sql(Err(connection_lost()))), true),
             Some(Status::Orphaned) => {
                 self.edit(pid).status = Status::Crashed;
+                is_orphan = true;
                 (None, true)
             }
             _ => (None, false),
@@ -167,6 +202,9 @@ impl Run<'_> {
         }
         if disconnect {
             self.disconnect(pid);
+        }
+        if is_orphan {
+            self.restart(pid);
         }
         if let Some(reply) = reply {
             self.deliver(pid, reply);
@@ -272,11 +310,50 @@ impl Run<'_> {
 
     /// Steps the machine: its next effect is pending from now on.
     fn deliver(&mut self, pid: Pid, reply: Reply) {
+        let mut program = self.edit(pid).program.clone();
+        let next = own::next(&mut self.state.world, pid, &mut program, reply);
+        if !next.reads.is_empty() {
+            self.touch(Resource::Clock, false);
+        }
         let process = self.edit(pid);
-        let effect = process.program.step(reply);
-        match effect {
-            Effect::Done => self.end(pid),
+        process.program = program;
+        process.reads = next.reads;
+        match next.effect {
+            // Whether it ends may depend on what it read, so it ends in a step of its own.
+            Effect::Done if process.reads.is_empty() => self.end(pid),
             effect => process.status = Status::Ready(effect),
+        }
+    }
+
+    /// From now on it is settled what the process's own clock had said.
+    fn forget_reads(&mut self, pid: Pid) {
+        if !self.edit(pid).reads.is_empty() {
+            self.touch(Resource::Clock, false);
+            self.edit(pid).reads.clear();
+        }
+    }
+
+    /// The clock has moved on: a process that read its own and did nothing since may have read it only now.
+    fn reread(&mut self) {
+        let processes = self.state.processes.iter();
+        let readers = processes.filter(|(_, process)| !process.reads.is_empty());
+        for pid in readers.map(|(pid, _)| *pid).collect::<Vec<_>>() {
+            self.touch(Resource::Process(pid), true);
+            let reads = self.edit(pid).reads.len();
+            let kept = reads - self.branch.choose(reads + 1);
+            if kept == reads {
+                continue;
+            }
+            let process = self.edit(pid);
+            process.program = process.reads[kept].clone();
+            let earlier = process.reads[..kept].to_vec();
+            let now = self.state.world.now;
+            let answer = Answer::one("now", Value::Timestamp(now));
+            self.deliver(pid, Reply::Service(Ok(answer)));
+            let process = self.edit(pid);
+            if process.is_alive() {
+                process.reads.splice(0..0, earlier);
+            }
         }
     }
 
@@ -305,8 +382,11 @@ impl Run<'_> {
         let number = self.edit(by).starts;
         let pid = by.child(number)?;
         self.edit(by).starts = number.checked_add(1).filter(|starts| *starts < 250)?;
-        let effect = program.step(Reply::Start);
-        let mut process = Process::ready(program, effect, role, label.clone());
+        let next = own::next(&mut self.state.world, pid, &mut program, Reply::Start);
+        if !next.reads.is_empty() {
+            self.touch(Resource::Clock, false);
+        }
+        let mut process = Process::ready(program, next, role, label.clone());
         process.request = request;
         self.touch(Resource::Process(pid), true);
         self.state.processes.insert(pid, Arc::new(process));
@@ -318,6 +398,7 @@ impl Run<'_> {
         self.state.faults.spend(fault);
         self.touch(Resource::Budget(fault), true);
         self.touch(Resource::Process(pid), true);
+        self.forget_reads(pid);
         self.taken.events.push(Event::Faulted { pid, fault });
         match fault {
             Fault::Timeout => self.give_up(pid),
@@ -355,27 +436,41 @@ impl Run<'_> {
             self.taken.footprint.touch(resource, *service != before);
         }
         let process = self.edit(pid);
-        let waits = matches!(process.status, Status::Blocked { .. });
-        process.status = if waits { Status::Orphaned } else { Status::Crashed };
+        let stopped = matches!(process.status, Status::Stopped { .. });
+        let waits = stopped || matches!(process.status, Status::Blocked { .. });
+        process.status = match (stopped, waits) {
+            (true, _) => Status::Stopped {
+                lose: false,
+                orphaned: true,
+            },
+            (false, true) => Status::Orphaned,
+            (false, false) => Status::Crashed,
+        };
         let unanswered = process.request.is_some() && process.response.is_none();
-        let restarts = process.role == Role::Worker && pid.parent().is_none() && !waits;
         if unanswered {
             self.answer(pid, Err(NoAnswer::Reset));
         }
         if !waits {
             self.disconnect(pid);
+            self.restart(pid);
         }
-        if restarts && let Some(root) = self.system.spec.roots.get(usize::from(pid.top())) {
-            let mut program = root.program.clone();
-            let effect = program.step(Reply::Start);
-            let process = self.edit(pid);
-            process.program = program;
-            process.status = Status::Ready(effect);
+    }
+
+    /// A worker that has crashed begins again. One whose statement was under way does so when that has ended: a process has one connection.
+    fn restart(&mut self, pid: Pid) {
+        if self.edit(pid).role != Role::Worker || pid.parent().is_some() {
+            return;
+        }
+        if let Some(root) = self.system.spec.roots.get(usize::from(pid.top())) {
+            self.edit(pid).program = root.program.clone();
+            self.deliver(pid, Reply::Start);
         }
     }
 
     fn tick(&mut self) {
         self.touch(Resource::Clock, true);
+        // Whoever moves the clock is nobody of those who look at it.
+        self.taken.log.noted.push((CLOCK, Access::Tick));
         let Some(now) = self.system.next_deadline(self.state) else {
             self.wake(Effect::IDLE);
             return;
@@ -385,6 +480,7 @@ impl Run<'_> {
         for service in self.state.world.services.values_mut() {
             service.change(|service| service.advance(now));
         }
+        self.reread();
         let events = self.state.world.database.advance(now, self.branch);
         self.touch_database();
         self.database(events, None);
@@ -422,6 +518,9 @@ impl Run<'_> {
         }
     }
 }
+
+/// Who moves the clock.
+const CLOCK: Pid = Pid::root(251);
 
 /// How an effect fares on its way.
 #[derive(Clone, Copy, PartialEq, Eq)]

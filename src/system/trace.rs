@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::step::{Fault, Step};
-use crate::machine::{Effect, NoAnswer, Pid, Reply, Response};
+use crate::machine::{Access, Effect, NoAnswer, Pid, Reply, Response};
 
 /// A run: each step with what happened in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -34,6 +34,18 @@ pub enum Event {
         pid: Pid,
         /// For whom.
         by: Vec<Pid>,
+    },
+    /// The process's statement was stopped at a point inside of it.
+    Stopped {
+        /// Whose.
+        pid: Pid,
+        /// What it had taken last; `None` when only its snapshot.
+        after: Option<Access>,
+    },
+    /// The process's statement, which was stopped, goes on.
+    WentOn {
+        /// Whose.
+        pid: Pid,
     },
     /// The process's statement, which waited, has ended.
     Woken {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::process::{Process, Role, Status};
 use super::{Spec, State};
-use crate::machine::{NoAnswer, Pid, Request, Response, Rows, Sql};
+use crate::machine::{Failure, NoAnswer, Pid, Request, Response, Rows, Sql};
 use crate::value::Value;
 use crate::world::database::QueryError;
 use crate::world::service::{Service, VirtualTable};
@@ -27,7 +27,7 @@ impl Reads {
     pub(crate) const DATABASE: u8 = 1;
     /// The services.
     pub(crate) const SERVICES: u8 = 2;
-    /// Labels, requests and responses of processes.
+    /// Labels, requests, responses and failures of processes.
     pub(crate) const EXCHANGES: u8 = 4;
     /// Labels, states and what they wait for of processes.
     pub(crate) const STATUSES: u8 = 8;
@@ -163,6 +163,13 @@ impl<'a> View<'a> {
         })
     }
 
+    /// The processes whose machines failed in their last step, with their names in lanes, in the order of their identities.
+    pub fn failures(&self) -> impl Iterator<Item = (&'a Arc<str>, Failure)> + use<'a> {
+        self.note(Reads::EXCHANGES);
+        self.all()
+            .filter_map(|(_, process)| Some((&process.label, process.program.failure()?)))
+    }
+
     /// How every process stands, in the order of their identities.
     pub fn standings(&self) -> impl Iterator<Item = Standing<'a>> + use<'a> {
         self.note(Reads::STATUSES);
@@ -208,6 +215,7 @@ pub(crate) fn system_tables() -> impl Iterator<Item = VirtualTable> {
         faults: super::FaultBudget::NONE,
         invariants: Vec::new(),
         observations: Vec::new(),
+        vacuity: None,
         identity: "".into(),
     });
     SYSTEM_TABLES
@@ -295,11 +303,12 @@ impl Status {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Status::Ready(_) | Status::Arriving(_) => "running",
+            Status::Stopped { orphaned: false, .. } => "running",
             Status::Blocked { .. } => "blocked",
             Status::Awaiting { .. } => "waiting",
             Status::Sleeping(_) => "sleeping",
             Status::Finished => "finished",
-            Status::Crashed | Status::Orphaned => "crashed",
+            Status::Crashed | Status::Orphaned | Status::Stopped { orphaned: true, .. } => "crashed",
         }
     }
 }

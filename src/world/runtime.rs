@@ -1,6 +1,7 @@
 //! What a program's own runtime gives it: the clock and values that nobody else gets.
 //!
-//! Reached under the service name `runtime`. A machine is pure, so it asks for them as it asks for anything else.
+//! Reached under the service name `runtime`. A machine is pure, so it asks for them as it asks for anything else; but they are
+//! its [own](crate::world::service::Service::is_own): asking is no step and cannot fail.
 //!
 //! **How it departs from life.** A fresh value is named after who asks and how often, not drawn at random: two schedules that do the same leave the same
 //! values. Clocks of different processes agree; a skew between them is a parameter of the scenario.
@@ -42,6 +43,14 @@ impl Service for Runtime {
             _ => Value::text(format!("{caller}#{count}")),
         };
         Ok(Answer::one("value", value))
+    }
+
+    fn is_own(&self) -> bool {
+        true
+    }
+
+    fn tells_time(&self, call: &Call) -> bool {
+        &*call.operation == "now"
     }
 
     /// Not once a value was given, which is named after its owner.

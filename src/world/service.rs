@@ -22,6 +22,17 @@ pub trait Service: Debug + Send + Sync {
         true
     }
 
+    /// Whether it is a part of each process that calls it (its clock, its memory): its calls take no network and cannot be lost, and nobody else
+    /// can tell when they took place, so they are no steps.
+    fn is_own(&self) -> bool {
+        false
+    }
+
+    /// Of a service that is the process's own: whether the answer depends on the world's clock.
+    fn tells_time(&self, _call: &Call) -> bool {
+        false
+    }
+
     /// Webhooks that the last call made due; they are delivered by processes of the environment. Taken once.
     fn deliveries(&mut self) -> Vec<Delivery> {
         Vec::new()

@@ -283,6 +283,7 @@ impl Handler for Payment {
                     query: "SELECT arguments, calls FROM external_calls".into(),
                 },
             ],
+            vacuity: None,
             identity: "".into(),
         })
     }

@@ -213,6 +213,7 @@ impl Handler for Registration {
                     query: "SELECT sender, status, body FROM responses".into(),
                 },
             ],
+            vacuity: None,
             identity: "".into(),
         })
     }

@@ -8,21 +8,29 @@
 //! victim has a short one and all others a long one. When the cycle was closed too late for it, the schedule is run again
 //! with a longer one.
 //!
-//! Where the server itself may go several ways (several waiters race for a row, say) it cannot be made to go the model's
-//! way. If it goes another one, the schedule is run again, a few times; then it counts as not forced, not as a difference.
+//! Where the server itself may go several ways (who wins a row, the victim of a deadlock) it cannot be made to go the
+//! schedule's. The conductor *follows*: it keeps every way of the model that agrees with what the server answered and goes on from there,
+//! with the rest of the schedule as far as it can be taken and then by a fixed rule to the end. What was followed is a schedule of its
+//! own, and replays. The schedule as it was asked for is tried a few times.
+//!
+//! A machine goes on with the model's reply. It is the server's in all but the order of rows that SQL leaves open: where a machine uses
+//! "the first row" of such a result, it uses the model's first.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::compare::{Strictness, cells, difference, tell_row};
 use super::gateway::GatewayError;
 use super::literal::{literal, substitute};
+use super::order::{Asked, ties};
+use super::record::{Record, go_on, is_lost, rehearse, victims, ways};
 use super::stage::{NEVER, Stage};
-use super::wire::WiresError;
-use crate::machine::service::{Answer, Call};
-use crate::machine::{Effect, NoAnswer, Pid, Reply, Rows, Sql, SqlError, SqlState};
-use crate::system::{Event, Fault, Misfit, Schedule, State, Status, Step, System};
+use super::wire::{Answer, TextRows, WiresError};
+use crate::machine::{Pid, Rows, Sql, SqlError};
+use crate::system::{Event, Fault, Misfit, Schedule, State, Step, System};
 use crate::value::Value;
 use crate::world::provider::PROVIDER;
 use crate::world::service::Provided;
@@ -32,10 +40,13 @@ use crate::world::service::Provided;
 pub enum Conducted {
     /// Every reply, wait, wake-up and final row was the model's.
     Agreed,
-    /// The server went one of the other ways that are open to it at that step, and did so again when asked again.
-    NotForced {
-        /// The step, counted from 1.
+    /// The server went another of the ways that are open to it, each time that it was asked; every reply, wait, wake-up and final row was
+    /// the model's on that way.
+    Followed {
+        /// The first step where it went another way, counted from 1.
         place: usize,
+        /// The schedules that it was followed on, each once.
+        schedules: Vec<Schedule>,
     },
     /// The model and the server differ: an error of deadheat.
     Differs(Divergence),
@@ -73,6 +84,12 @@ pub enum ConductError {
     /// The provider's HTTP server failed.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// It stops a statement in the middle.
+    #[error("step {place} stops a statement in the middle, which is not forced on the server; every other step can be")]
+    Stops {
+        /// The first such step, counted from 1.
+        place: usize,
+    },
 }
 
 /// How long the victim of a deadlock waits before it looks for one, and how long anything may take; one attempt each.
@@ -84,16 +101,51 @@ const ATTEMPTS: [(&str, &str, Duration); 4] = [
     ("100ms", "100ms", Duration::from_secs(5)),
 ];
 
-/// How long a step may take in which the server could go another way: it hangs when it did.
-const RACE: Duration = Duration::from_millis(700);
-
 /// Runs a schedule on the server and compares it with the model, which behaves as the server's release does.
 ///
 /// # Errors
 /// When the schedule does not fit the system, or the server is gone.
 pub fn conduct(stage: &mut Stage, system: &System, schedule: &Schedule) -> Result<Conducted, ConductError> {
     let system = &system.on_release(stage.release);
-    perform(stage, system, &rehearse(system, schedule)?)
+    let rehearsal = Rehearsal::of(system, schedule)?;
+    match rehearsal.stops_at() {
+        Some(place) => Err(ConductError::Stops { place }),
+        None => perform(stage, system, &rehearsal),
+    }
+}
+
+/// A schedule as the model went through it, which is on the server's release.
+pub(super) struct Rehearsal(Vec<Record>);
+
+impl Rehearsal {
+    /// Goes through a schedule in the model.
+    ///
+    /// # Errors
+    /// When the schedule does not fit the system.
+    pub(super) fn of(system: &System, schedule: &Schedule) -> Result<Rehearsal, Misfit> {
+        // For the check of the fingerprint.
+        system.replay(schedule)?;
+        Ok(Rehearsal(rehearse(system, system.initial(), &schedule.steps, 1)?))
+    }
+
+    /// The first step, counted from 1, that stops a statement in the middle.
+    pub(super) fn stops_at(&self) -> Option<usize> {
+        let stops = self.0.iter().position(|record| !record.step.stops.is_empty());
+        stops.map(|place| place + 1)
+    }
+
+    /// Whether nothing can happen after it.
+    pub(super) fn ends(&self, system: &System) -> bool {
+        match self.0.last() {
+            Some(record) => system.is_final(&record.after),
+            None => system.is_final(&system.initial()),
+        }
+    }
+
+    /// Whether it passes a step where the server could go another way: what comes of it may differ from run to run.
+    pub(super) fn passes_a_race(&self) -> bool {
+        self.0.iter().any(|record| record.open)
+    }
 }
 
 /// Runs a schedule that was rehearsed.
@@ -101,244 +153,69 @@ pub fn conduct(stage: &mut Stage, system: &System, schedule: &Schedule) -> Resul
 /// # Errors
 /// When the server is gone.
 pub(super) fn perform(stage: &mut Stage, system: &System, rehearsal: &Rehearsal) -> Result<Conducted, ConductError> {
-    let records = &rehearsal.0;
     let initial = system.initial();
-    let mut last = Conducted::Agreed;
+    let mut followed: Option<(usize, Vec<Schedule>)> = None;
+    let mut hung = None;
     for attempt in ATTEMPTS {
         stage.reset()?;
         stage.provide(initial.world.services.get(PROVIDER))?;
         let mut conductor = Conductor {
             stage: &mut *stage,
+            system,
             attempt,
-            victims: victims(records),
+            plan: Plan::of(Cow::Borrowed(&rehearsal.0)),
+            lines: vec![Line {
+                steps: Vec::new(),
+                state: initial.clone(),
+            }],
+            left_at: None,
             clocks: BTreeMap::new(),
+            sent: BTreeMap::new(),
         };
-        last = match conductor.run(system, records) {
-            Ok(()) => return Ok(Conducted::Agreed),
+        match conductor.run() {
+            Ok(None) => return Ok(Conducted::Agreed),
+            Ok(Some((place, steps))) => {
+                let fingerprint = system.spec().fingerprint();
+                let schedule = Schedule { fingerprint, steps };
+                let (first, schedules) = followed.get_or_insert_with(|| (place, Vec::new()));
+                *first = (*first).min(place);
+                if !schedules.contains(&schedule) {
+                    schedules.push(schedule);
+                }
+            }
+            Err(Halt::Misfit(misfit)) => return Err(misfit.into()),
             Err(Halt::Wires(error)) => return Err(error.into()),
             Err(Halt::Gateway(error)) => return Err(error.into()),
-            Err(Halt::Differs {
-                place,
-                difference,
-                hangs,
-            }) => {
-                let step = records.get(place - 1);
-                if step.is_some_and(|record| record.open) {
-                    Conducted::NotForced { place }
-                } else {
-                    let differs = Conducted::Differs(Divergence {
-                        place,
-                        step: step.map(|record| record.step.clone()),
-                        difference,
-                    });
-                    if !hangs {
-                        return Ok(differs);
-                    }
-                    differs
+            Err(Halt::Differs { divergence, hangs }) => {
+                if !hangs {
+                    return Ok(Conducted::Differs(divergence));
                 }
-            }
-        };
-    }
-    Ok(last)
-}
-
-/// A step as the model took it.
-struct Record {
-    step: Step,
-    events: Vec<Event>,
-    before: State,
-    after: State,
-    /// Whether the server could go another way.
-    open: bool,
-}
-
-impl Record {
-    /// The statement that was sent in this step.
-    fn sent(&self) -> Option<(Pid, &Sql)> {
-        self.events.iter().find_map(|event| match event {
-            Event::Did {
-                pid,
-                effect: Effect::Sql(sql),
-                ..
-            } => Some((*pid, sql)),
-            _ => None,
-        })
-    }
-
-    /// The call to the provider that was made in this step.
-    fn called(&self) -> Option<(Pid, &Call)> {
-        self.events.iter().find_map(|event| match event {
-            Event::Did {
-                pid,
-                effect: Effect::Call(call),
-                ..
-            } if &*call.service == PROVIDER => Some((*pid, call)),
-            _ => None,
-        })
-    }
-
-    /// The answer that is on its way to a process; `None` where the schedule loses it.
-    fn answer(&self, pid: Pid) -> Option<&Result<Answer, NoAnswer>> {
-        let lost = |event: &Event| {
-            matches!(
-                event,
-                Event::Faulted {
-                    fault: Fault::LostReply,
-                    ..
-                }
-            )
-        };
-        match self.status(pid) {
-            Some(Status::Arriving(Reply::Service(answer))) if !self.events.iter().any(lost) => Some(answer),
-            _ => None,
-        }
-    }
-
-    /// The statements that ended in this step, with what the model says; `None` where nobody is left to hear it.
-    fn ended(&self) -> BTreeMap<Pid, Option<&Result<Rows, SqlError>>> {
-        let mut ended = BTreeMap::new();
-        for event in &self.events {
-            match event {
-                Event::Did {
-                    pid,
-                    effect: Effect::Sql(_),
-                    reply: Some(Reply::Sql(result)),
-                }
-                | Event::Woken {
-                    pid,
-                    reply: Reply::Sql(result),
-                } => {
-                    ended.insert(*pid, Some(result));
-                }
-                _ => {}
-            }
-        }
-        for (pid, process) in &self.before.processes {
-            if process.status == Status::Orphaned && self.status(*pid) == Some(&Status::Crashed) {
-                ended.insert(*pid, None);
-            }
-        }
-        ended
-    }
-
-    fn status(&self, pid: Pid) -> Option<&Status> {
-        self.after.processes.get(&pid).map(|process| &process.status)
-    }
-
-    /// Whose connection the model closed, and whether by force.
-    fn closed(&self) -> BTreeMap<Pid, bool> {
-        let mut closed = BTreeMap::new();
-        for event in &self.events {
-            match event {
-                Event::Ended { pid } => {
-                    closed.entry(*pid).or_insert(false);
-                }
-                Event::Faulted {
-                    pid,
-                    fault: Fault::Disconnect,
-                } => {
-                    closed.insert(*pid, true);
-                }
-                Event::Faulted {
-                    pid,
-                    fault: Fault::Crash,
-                } if self.status(*pid) != Some(&Status::Orphaned) => {
-                    closed.insert(*pid, true);
-                }
-                _ => {}
-            }
-        }
-        for (pid, result) in self.ended() {
-            if result.is_none_or(is_lost) {
-                closed.insert(pid, true);
-            }
-        }
-        closed
-    }
-
-    /// Processes whose statement waits after this step.
-    fn waiting(&self) -> impl Iterator<Item = Pid> {
-        let waits = |status: &Status| matches!(status, Status::Blocked { .. } | Status::Orphaned);
-        let processes = self.after.processes.iter();
-        processes
-            .filter(move |(_, process)| waits(&process.status))
-            .map(|(pid, _)| *pid)
-    }
-}
-
-fn is_lost(result: &Result<Rows, SqlError>) -> bool {
-    matches!(result, Err(error) if error.code == SqlState::CONNECTION_FAILURE)
-}
-
-/// A schedule as the model went through it, which is on the server's release.
-pub(super) struct Rehearsal(Vec<Record>);
-
-impl Rehearsal {
-    /// Whether it passes a step where the server could go another way. It cannot be made to go there, so that what comes of such a
-    /// schedule may differ from run to run.
-    pub(super) fn passes_a_race(&self) -> bool {
-        self.0.iter().any(|record| record.open)
-    }
-}
-
-/// Goes through a schedule in the model.
-///
-/// # Errors
-/// When the schedule does not fit the system.
-pub(super) fn rehearse(system: &System, schedule: &Schedule) -> Result<Rehearsal, Misfit> {
-    // For the check of the fingerprint.
-    system.replay(schedule)?;
-    let mut state = system.initial();
-    let mut records = Vec::new();
-    for (place, step) in schedule.steps.iter().enumerate() {
-        let before = state.clone();
-        let events = system.replay_step(&mut state, step, place + 1)?;
-        records.push(Record {
-            step: step.clone(),
-            events,
-            open: is_open(system, &before, step),
-            before,
-            after: state.clone(),
-        });
-    }
-    Ok(Rehearsal(records))
-}
-
-fn is_open(system: &System, before: &State, step: &Step) -> bool {
-    let mut ways = Vec::new();
-    system.outcomes(before, step.action, &mut ways);
-    ways.len() > 1
-}
-
-/// The statements whose sessions are victims of deadlocks: the step that sends it, and the process.
-fn victims(records: &[Record]) -> Vec<(usize, Pid)> {
-    let mut sent = BTreeMap::new();
-    let mut victims = Vec::new();
-    for (place, record) in records.iter().enumerate() {
-        if let Some((pid, _)) = record.sent() {
-            sent.insert(pid, place);
-        }
-        for (pid, result) in record.ended() {
-            if let Some(Err(error)) = result
-                && error.code == SqlState::DEADLOCK_DETECTED
-                && let Some(start) = sent.get(&pid)
-            {
-                victims.push((*start, pid));
+                hung = Some(divergence);
             }
         }
     }
-    victims
+    Ok(match (followed, hung) {
+        (Some((place, schedules)), _) => Conducted::Followed { place, schedules },
+        (None, Some(divergence)) => Conducted::Differs(divergence),
+        (None, None) => Conducted::Agreed,
+    })
 }
 
 enum Halt {
     Differs {
-        place: usize,
-        difference: String,
+        divergence: Divergence,
         /// The server does not get there; it might with other timeouts.
         hangs: bool,
     },
+    Misfit(Misfit),
     Wires(WiresError),
     Gateway(GatewayError),
+}
+
+impl From<Misfit> for Halt {
+    fn from(misfit: Misfit) -> Self {
+        Halt::Misfit(misfit)
+    }
 }
 
 impl From<WiresError> for Halt {
@@ -353,78 +230,219 @@ impl From<GatewayError> for Halt {
     }
 }
 
+/// What is still to come.
+struct Plan<'a> {
+    records: Cow<'a, [Record]>,
+    next: usize,
+    victims: Vec<(usize, Pid)>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(records: Cow<'a, [Record]>) -> Self {
+        Plan {
+            victims: victims(&records),
+            records,
+            next: 0,
+        }
+    }
+
+    fn rest(&self) -> Vec<Step> {
+        let rest = self.records.iter().skip(self.next + 1);
+        rest.map(|record| record.step.clone()).collect()
+    }
+}
+
+/// A run of the model that agrees with everything that the server has answered so far.
+struct Line {
+    steps: Vec<Step>,
+    state: State,
+}
+
 struct Conductor<'a> {
     stage: &'a mut Stage,
+    system: &'a System,
     attempt: (&'static str, &'static str, Duration),
-    victims: Vec<(usize, Pid)>,
+    plan: Plan<'a>,
+    /// Never empty. The plan goes on from the first.
+    lines: Vec<Line>,
+    /// The first step, counted from 1, where the server left the schedule.
+    left_at: Option<usize>,
     /// The virtual time that each process's session knows.
     clocks: BTreeMap<Pid, i64>,
+    /// The statement that each process sent last.
+    sent: BTreeMap<Pid, Sql>,
 }
 
 impl Conductor<'_> {
-    fn run(&mut self, system: &System, records: &[Record]) -> Result<(), Halt> {
-        for (index, record) in records.iter().enumerate() {
-            self.step(index, record)?;
+    /// Runs the plan. Where the server left it: at which step, and the steps as they were followed.
+    fn run(&mut self) -> Result<Option<(usize, Vec<Step>)>, Halt> {
+        while let Some(planned) = self.plan.records.get(self.plan.next).cloned() {
+            let mut ways = self.ways(&planned);
+            let index = self.lines.first().map_or(0, |line| line.steps.len());
+            let agreeing = {
+                let records: Vec<&Record> = ways.iter().map(|(_, record)| record).collect();
+                self.step(index, &records)?
+            };
+            let mut place = 0;
+            ways.retain(|_| {
+                place += 1;
+                agreeing.contains(&(place - 1))
+            });
+            let as_planned = agreeing.contains(&0);
+            let mut lines: Vec<Line> = Vec::new();
+            for (line, record) in ways {
+                if lines.iter().all(|known| known.state != record.after) {
+                    let mut steps = self.lines.get(line).map_or_else(Vec::new, |line| line.steps.clone());
+                    steps.push(record.step);
+                    lines.push(Line {
+                        steps,
+                        state: record.after,
+                    });
+                }
+            }
+            self.lines = lines;
+            match as_planned {
+                true => self.plan.next += 1,
+                false => self.leave(index + 1)?,
+            }
         }
-        let state = match records.last() {
-            Some(record) => record.after.clone(),
-            None => system.initial(),
-        };
-        self.final_rows(records.len() + 1, &state)
+        self.final_rows()?;
+        let steps = self.lines.first().map(|line| line.steps.clone()).unwrap_or_default();
+        Ok(self.left_at.map(|place| (place, steps)))
     }
 
-    fn step(&mut self, index: usize, record: &Record) -> Result<(), Halt> {
-        let mut closed = record.closed();
-        let mut ended = record.ended();
-        if let Some((pid, sql)) = record.sent() {
-            self.send(index, record, pid, sql)?;
+    /// Every way that this step can go, with its line: the plan's own first.
+    fn ways(&self, planned: &Record) -> Vec<(usize, Record)> {
+        if self.lines.len() == 1 && !planned.open {
+            return vec![(0, planned.clone())];
         }
-        self.provider(index, record)?;
+        let enabled = |line: &&(usize, &Line)| self.system.is_enabled(&line.1.state, planned.step.action);
+        let lines = self.lines.iter().enumerate().filter(|line| enabled(&line));
+        let ways = lines.flat_map(|(place, line)| {
+            let ways = ways(self.system, &line.state, &planned.step);
+            ways.into_iter().map(move |record| (place, record))
+        });
+        ways.collect()
+    }
+
+    /// The server went another way than the plan's: there is a new one from here.
+    fn leave(&mut self, place: usize) -> Result<(), Halt> {
+        self.left_at.get_or_insert(place);
+        let Some(line) = self.lines.first() else { return Ok(()) };
+        let steps = go_on(self.system, &line.state, &self.plan.rest());
+        let records = rehearse(self.system, line.state.clone(), &steps, place + 1)?;
+        self.plan = Plan::of(Cow::Owned(records));
+        Ok(())
+    }
+
+    /// Takes a step that can go these ways; which of them agree with the server.
+    fn step(&mut self, index: usize, records: &[&Record]) -> Result<Vec<usize>, Halt> {
+        let Some(first) = records.first().copied() else {
+            return Ok(Vec::new());
+        };
+        let mut live: Vec<Way<'_>> = records
+            .iter()
+            .enumerate()
+            .map(|(place, record)| Way::of(place, record))
+            .collect();
+        if let Some((pid, sql)) = first.sent() {
+            let waits = live.iter().any(|way| way.waits_at_first(pid));
+            self.send(first, waits, pid, sql)?;
+        }
+        self.provider(index, first)?;
         // Those who close without a statement under way: nothing has to be awaited.
-        let at_once: Vec<Pid> = closed.keys().filter(|pid| !ended.contains_key(pid)).copied().collect();
-        for pid in at_once {
-            self.close(pid, closed.remove(&pid).unwrap_or_default())?;
+        let may_end: BTreeSet<Pid> = live.iter().flat_map(|way| way.ended.keys().copied()).collect();
+        for (pid, by_force) in live[0].closed.clone() {
+            if !may_end.contains(&pid) {
+                self.close(pid, by_force)?;
+            }
         }
         let start = Instant::now();
-        while !ended.is_empty() {
-            for pid in ended.keys().copied().collect::<Vec<_>>() {
-                let place = self.stage.place(pid)?;
+        let mut over: BTreeSet<Pid> = BTreeSet::new();
+        let mut rests = 0;
+        loop {
+            let open: BTreeSet<Pid> = live.iter().flat_map(|way| way.ended.keys().copied()).collect();
+            for pid in open.difference(&over.clone()) {
+                let place = self.stage.place(*pid)?;
                 if !self.stage.wires().finishes_within(place, Duration::from_millis(1))? {
                     continue;
                 }
                 let answer = self.stage.wires().answer(place)?;
-                if let Some(Some(result)) = ended.remove(&pid)
-                    && !is_lost(result)
-                    && let Some(difference) = difference(result, &answer, self.strictness(record, pid))
-                {
-                    return Err(self.differs(index, pid, record, difference));
-                }
-                if let Some(by_force) = closed.remove(&pid) {
-                    self.close(pid, by_force)?;
+                over.insert(*pid);
+                rests = 0;
+                self.hear(index, *pid, &answer, &mut live)?;
+                if let Some(by_force) = live.first().and_then(|way| way.closed.get(pid).copied()) {
+                    self.close(*pid, by_force)?;
                 }
             }
-            let patience = if record.open {
-                RACE.min(self.attempt.2)
-            } else {
-                self.attempt.2
-            };
-            if start.elapsed() > patience
-                && let Some(pid) = ended.keys().next()
+            if live.iter().all(|way| way.ended.len() == over.len()) {
+                break;
+            }
+            // In some ways that was all, in others more would end. It does not once everybody who is under way is blocked.
+            let settled = live.iter().find(|way| way.ended.len() == over.len());
+            if let Some(way) = settled {
+                rests = if self.is_at_rest(way.record)? { rests + 1 } else { 0 };
+                // Asked twice: the server looks at one session after the other.
+                if rests == 2 {
+                    live.retain(|way| way.ended.len() == over.len());
+                    break;
+                }
+            }
+            if start.elapsed() > self.attempt.2
+                && let Some(pid) = live
+                    .iter()
+                    .flat_map(|way| way.ended.keys())
+                    .find(|pid| !over.contains(pid))
             {
-                let label = label(record, *pid);
-                return Err(Halt::Differs {
-                    place: index + 1,
-                    difference: format!(
-                        "the model says that the statement of {label} ends; on the server it still runs or waits"
-                    ),
-                    hangs: true,
-                });
+                let label = label(first, *pid);
+                let difference =
+                    format!("the model says that the statement of {label} ends; on the server it still runs or waits");
+                return Err(told(index, first, difference, true));
             }
         }
-        self.confirm_waits(index, record)
+        for way in &live {
+            self.confirm_waits(index, way.record)?;
+        }
+        Ok(live.iter().map(|way| way.place).collect())
     }
 
-    fn send(&mut self, index: usize, record: &Record, pid: Pid, sql: &Sql) -> Result<(), Halt> {
+    /// Keeps the ways that agree with an answer.
+    fn hear(&mut self, index: usize, pid: Pid, answer: &Answer, live: &mut Vec<Way<'_>>) -> Result<(), Halt> {
+        let mut differences = Vec::new();
+        live.retain(|way| {
+            let difference = match way.ended.get(&pid) {
+                None => Some(waits_but(answer)),
+                Some(Some(result)) if !is_lost(result) => {
+                    difference(result, answer, &self.strictness(way.record, pid, result))
+                }
+                Some(_) => None,
+            };
+            if let Some(difference) = &difference {
+                differences.push((way.record, difference.clone()));
+            }
+            difference.is_none()
+        });
+        match differences.into_iter().next() {
+            Some((record, difference)) if live.is_empty() => Err(told(
+                index,
+                record,
+                format!("{}: {difference}", label(record, pid)),
+                false,
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether everybody who waits in the model is blocked on the server.
+    fn is_at_rest(&mut self, record: &Record) -> Result<bool, Halt> {
+        let mut places = Vec::new();
+        for pid in record.blocked() {
+            places.extend(self.stage.known(pid));
+        }
+        Ok(self.stage.wires().all_blocked(&places)?)
+    }
+
+    fn send(&mut self, record: &Record, waits: bool, pid: Pid, sql: &Sql) -> Result<(), Halt> {
         let place = self.stage.place(pid)?;
         let now = record.before.world.now;
         // now() is the time at which the transaction started.
@@ -435,19 +453,16 @@ impl Conductor<'_> {
                 &format!("SET deadheat.now = {}", literal(&Value::Timestamp(now))),
             )?;
         }
-        let waits = record
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::Blocked { pid: who, .. } if *who == pid));
         if waits {
             let (victim, others, _) = self.attempt;
-            let timeout = if self.victims.contains(&(index, pid)) {
+            let timeout = if self.plan.victims.contains(&(self.plan.next, pid)) {
                 victim
             } else {
                 others
             };
             self.set(place, &format!("SET deadlock_timeout = '{timeout}'"))?;
         }
+        self.sent.insert(pid, sql.clone());
         self.stage.wires().launch(place, &substitute(sql));
         Ok(())
     }
@@ -476,7 +491,12 @@ impl Conductor<'_> {
             Some(expected) if *expected != said => {
                 let difference =
                     format!("the model's provider says {expected:?}; the one behind the socket says {said:?}");
-                Err(self.differs(index, pid, record, difference))
+                Err(told(
+                    index,
+                    record,
+                    format!("{}: {difference}", label(record, pid)),
+                    false,
+                ))
             }
             _ => Ok(()),
         }
@@ -500,100 +520,151 @@ impl Conductor<'_> {
     }
 
     fn confirm_waits(&mut self, index: usize, record: &Record) -> Result<(), Halt> {
-        for pid in record.waiting() {
-            // Asleep rather than blocked: its own time will end it.
-            if record.after.world.database.blockers(pid).is_empty() {
-                continue;
-            }
+        for pid in record.blocked() {
             let Some(place) = self.stage.known(pid) else {
                 continue;
             };
             if self.stage.wires().finished_or_blocked(place)?.is_none() {
-                let answer = self.stage.wires().answer(place)?;
-                let said = match (&answer.error, answer.results.last()) {
-                    (Some(error), _) => error.to_string(),
-                    (None, Some(rows)) => format!("{} rows (count {})", rows.rows.len(), rows.affected),
-                    (None, None) => "nothing".to_owned(),
-                };
-                return Err(self.differs(
+                let difference = waits_but(&self.stage.wires().answer(place)?);
+                return Err(told(
                     index,
-                    pid,
                     record,
-                    format!("the model says it waits; the server says {said}"),
+                    format!("{}: {difference}", label(record, pid)),
+                    false,
                 ));
             }
         }
         Ok(())
     }
 
-    fn strictness(&self, record: &Record, pid: Pid) -> Strictness {
-        let sql = record
-            .before
-            .processes
-            .get(&pid)
-            .and_then(|process| match process.pending() {
-                Some(Effect::Sql(sql)) => Some(sql.text.to_ascii_lowercase()),
-                _ => None,
-            });
+    fn strictness(&self, record: &Record, pid: Pid, result: &Result<Rows, SqlError>) -> Strictness {
+        let ties = match (result, self.sent.get(&pid)) {
+            (Ok(rows), Some(sql)) => {
+                let just_sent = record.sent().is_some_and(|(who, _)| who == pid);
+                let waited = record
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::Woken { pid: who, .. } if *who == pid));
+                let asked = Asked {
+                    before: Some(&record.before.world.database).filter(|_| just_sent && !waited),
+                    pid,
+                    sql,
+                    now: record.before.world.now,
+                };
+                ties(&asked, rows)
+            }
+            _ => Vec::new(),
+        };
         Strictness {
             messages: self.stage.major == 15,
-            order: sql.is_some_and(|sql| sql.contains("order by")),
+            ties,
         }
     }
 
-    fn differs(&self, index: usize, pid: Pid, record: &Record, difference: String) -> Halt {
-        Halt::Differs {
-            place: index + 1,
-            difference: format!("{}: {difference}", label(record, pid)),
-            hangs: false,
-        }
-    }
-
-    fn final_rows(&mut self, place: usize, state: &State) -> Result<(), Halt> {
-        if let Some(gateway) = self.stage.gateway()
-            && let Some(model) = state.world.services.get(PROVIDER)
-            && gateway.provider() != *model
-        {
-            let tables = |provider: &Provided| format!("{:?}", provider.get().tables());
+    /// Compares the final rows with each line and keeps those that agree.
+    fn final_rows(&mut self) -> Result<(), Halt> {
+        let tables = self.stage.rows();
+        let differs =
+            |line: &Line| provider_differs(self.stage, &line.state).or_else(|| rows_differ(&tables, &line.state));
+        let differences: Vec<Option<String>> = self.lines.iter().map(differs).collect();
+        let place = self.lines.first().map_or(0, |line| line.steps.len());
+        let Some(agreeing) = differences.iter().position(Option::is_none) else {
+            let divergence = Divergence {
+                place: place + 1,
+                step: None,
+                difference: differences.into_iter().flatten().next().unwrap_or_default(),
+            };
             return Err(Halt::Differs {
-                place,
-                difference: format!(
-                    "the model's provider has {}; the one behind the socket has {}",
-                    tables(model),
-                    tables(&gateway.provider())
-                ),
+                divergence,
                 hangs: false,
             });
-        }
-        for (table, rows) in self.stage.rows() {
-            let Some(rows) = rows else { continue };
-            let query = Sql::new(format!("SELECT * FROM {table}"));
-            let difference = match state.world.database.query(&query, &[]) {
-                Ok(model) => {
-                    let (mut ours, mut theirs) = (cells(&model), rows.rows);
-                    ours.sort();
-                    theirs.sort();
-                    let shown = |rows: &[Vec<_>]| rows.iter().map(|row| tell_row(row)).collect::<Vec<_>>().join(", ");
-                    (ours != theirs).then(|| {
-                        format!(
-                            "{table}: the model has {}; the server has {}",
-                            shown(&ours),
-                            shown(&theirs)
-                        )
-                    })
-                }
-                Err(error) => Some(format!("{table}: the model says {error}")),
-            };
-            if let Some(difference) = difference {
-                return Err(Halt::Differs {
-                    place,
-                    difference,
-                    hangs: false,
-                });
-            }
+        };
+        if agreeing > 0 {
+            self.left_at.get_or_insert(place);
+            self.lines.drain(..agreeing);
         }
         Ok(())
     }
+}
+
+/// One way that a step can go, with what it should show.
+struct Way<'a> {
+    place: usize,
+    record: &'a Record,
+    ended: BTreeMap<Pid, Option<&'a Result<Rows, SqlError>>>,
+    closed: BTreeMap<Pid, bool>,
+}
+
+impl<'a> Way<'a> {
+    fn of(place: usize, record: &'a Record) -> Self {
+        Way {
+            place,
+            record,
+            ended: record.ended(),
+            closed: record.closed(),
+        }
+    }
+
+    /// Whether the statement that was just sent waits, if only for a time.
+    fn waits_at_first(&self, pid: Pid) -> bool {
+        let mut events = self.record.events.iter();
+        events.any(|event| matches!(event, Event::Blocked { pid: who, .. } if *who == pid))
+    }
+}
+
+fn told(index: usize, record: &Record, difference: String, hangs: bool) -> Halt {
+    let divergence = Divergence {
+        place: index + 1,
+        step: Some(record.step.clone()),
+        difference,
+    };
+    Halt::Differs { divergence, hangs }
+}
+
+fn waits_but(answer: &Answer) -> String {
+    let said = match (&answer.error, answer.results.last()) {
+        (Some(error), _) => error.to_string(),
+        (None, Some(rows)) => format!("{} rows (count {})", rows.rows.len(), rows.affected),
+        (None, None) => "nothing".to_owned(),
+    };
+    format!("the model says it waits; the server says {said}")
+}
+
+fn provider_differs(stage: &Stage, state: &State) -> Option<String> {
+    let gateway = stage.gateway()?;
+    let model = state.world.services.get(PROVIDER)?;
+    let theirs = gateway.provider();
+    let tables = |provider: &Provided| format!("{:?}", provider.get().tables());
+    (theirs != *model).then(|| {
+        format!(
+            "the model's provider has {}; the one behind the socket has {}",
+            tables(model),
+            tables(&theirs)
+        )
+    })
+}
+
+/// How the first table that differs does so; one that is locked was not read.
+fn rows_differ(tables: &[(Arc<str>, Option<TextRows>)], state: &State) -> Option<String> {
+    tables.iter().find_map(|(table, rows)| {
+        let rows = rows.as_ref()?;
+        let query = Sql::new(format!("SELECT * FROM {table}"));
+        let model = match state.world.database.query(&query, &[]) {
+            Ok(model) => model,
+            Err(error) => return Some(format!("{table}: the model says {error}")),
+        };
+        let (mut ours, mut theirs) = (cells(&model), rows.rows.clone());
+        ours.sort();
+        theirs.sort();
+        let shown = |rows: &[Vec<_>]| rows.iter().map(|row| tell_row(row)).collect::<Vec<_>>().join(", ");
+        (ours != theirs).then(|| {
+            format!(
+                "{table}: the model has {}; the server has {}",
+                shown(&ours),
+                shown(&theirs)
+            )
+        })
+    })
 }
 
 fn label(record: &Record, pid: Pid) -> String {

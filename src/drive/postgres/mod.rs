@@ -1,14 +1,17 @@
 //! The real server: where it comes from, how a schedule is released on it statement by statement, and how its answers are compared.
 //!
 //! Start at [`source`] (which server), then [`wire`] (one connection for each process), [`stage`] (a database set up for a
-//! system), [`gateway`] (the payment provider behind a socket), [`conductor`] (one schedule) and [`run()`] (the driver).
+//! system), [`gateway`] (the payment provider behind a socket), [`conductor`] (one schedule) and [`run()`] (the driver). Orders inside of a statement are
+//! forced by [`gates`] or asked for by [`provoke`].
 
 pub mod compare;
 pub mod conductor;
 pub mod conformance;
+pub mod gates;
 pub mod gateway;
 pub mod isolation;
 pub mod literal;
+pub mod provoke;
 pub mod source;
 pub mod stage;
 pub mod wire;
@@ -16,7 +19,9 @@ pub mod wire;
 mod docker;
 mod keeper;
 mod local;
+mod order;
 mod plans;
+mod record;
 mod release;
 mod run;
 mod walks;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::conductor::{Conducted, Divergence, perform, rehearse};
+use super::conductor::{Conducted, Divergence, Rehearsal, perform};
 use super::source::Server;
 use super::stage::Stage;
 use crate::explore::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Reached, Stats, Verdict};
@@ -20,14 +20,15 @@ pub struct Options {
     pub max_schedules: Option<u64>,
     /// After so much time.
     pub max_time: Option<Duration>,
-    /// Whether the schedules, if none is left out, stand for every schedule within the bounds.
+    /// Whether the schedules, if none passes a race, stand for every schedule within the bounds.
     pub complete: bool,
 }
 
 /// Runs the schedules one after another and compares each with the model.
 ///
-/// A difference ends the run with the verdict `error`: then the model is not to be trusted, whatever the invariants say. Schedules that
-/// pass a race which only the server decides are left out and counted: what they show would differ from run to run.
+/// A difference ends the run with the verdict `error`: then the model is not to be trusted, whatever the invariants say. Where only the
+/// server decides (who wins a race), the run is followed the way that it went, and what it broke there counts. How often the server went
+/// where is its own mood, so every number that is told is of the schedules as they were asked for.
 pub fn run(
     system: &System,
     server: &Server,
@@ -49,28 +50,28 @@ pub fn run(
             limit = Some(reached);
             break;
         }
-        tally.runs += 1;
-        let rehearsal = match rehearse(system, &schedule) {
+        let rehearsal = match Rehearsal::of(system, &schedule) {
             Ok(rehearsal) => rehearsal,
             Err(misfit) => return error(format!("{schedule}: {misfit}")),
         };
-        if rehearsal.passes_a_race() {
-            tally.left_out += 1;
+        if rehearsal.stops_at().is_some() {
+            tally.stopped += 1;
             continue;
         }
+        tally.count(&schedule, &rehearsal, system);
         let conducted = match perform(&mut stage, system, &rehearsal) {
             Ok(conducted) => conducted,
             Err(reason) => return error(format!("{schedule}: {reason}")),
         };
-        match conducted {
-            Conducted::Agreed => {}
-            Conducted::NotForced { place } => {
-                return error(format!("{schedule}: no race was foreseen at step {place}"));
-            }
+        let (went, followed) = match conducted {
+            Conducted::Agreed => (vec![schedule.clone()], false),
+            Conducted::Followed { schedules, .. } => (schedules, true),
             Conducted::Differs(divergence) => return tally.differs(system, &schedule, &divergence, start),
-        }
-        if let Err(misfit) = tally.judge(system, &schedule) {
-            return error(format!("{schedule}: {misfit}"));
+        };
+        for went in went {
+            if let Err(misfit) = tally.judge(system, &went, followed) {
+                return error(format!("{schedule}, followed as {went}: {misfit}"));
+            }
         }
     }
     tally.finding(system, options, limit, start)
@@ -91,17 +92,38 @@ impl Options {
 #[derive(Default)]
 struct Tally {
     runs: u64,
-    left_out: u64,
+    /// Schedules that pass a race.
+    races: u64,
+    /// Schedules that were left out because they stop a statement in the middle.
+    stopped: u64,
     transitions: u64,
     finals: u64,
     depth: u64,
-    broken: BTreeMap<Arc<str>, (Schedule, Breach)>,
+    broken: BTreeMap<Arc<str>, Broken>,
     outcomes: BTreeMap<Outcome, (u64, Schedule, Vec<Arc<str>>)>,
 }
 
+/// How an invariant was broken.
+struct Broken {
+    /// The server left the schedule that was asked for. One that went as it was asked for is told rather than one like this, which
+    /// another run may not meet.
+    followed: bool,
+    schedule: Schedule,
+    breach: Breach,
+}
+
 impl Tally {
+    /// Counts a schedule as it was asked for.
+    fn count(&mut self, schedule: &Schedule, rehearsal: &Rehearsal, system: &System) {
+        self.runs += 1;
+        self.races += u64::from(rehearsal.passes_a_race());
+        self.finals += u64::from(rehearsal.ends(system));
+        self.transitions += schedule.steps.len() as u64;
+        self.depth = self.depth.max(schedule.steps.len() as u64);
+    }
+
     /// Judges every state of a schedule that the server agreed to.
-    fn judge(&mut self, system: &System, schedule: &Schedule) -> Result<(), Misfit> {
+    fn judge(&mut self, system: &System, schedule: &Schedule, followed: bool) -> Result<(), Misfit> {
         let mut state = system.initial();
         let mut names: Vec<Arc<str>> = Vec::new();
         for place in 0..=schedule.steps.len() {
@@ -111,17 +133,21 @@ impl Tally {
             let at_end = place == schedule.steps.len() && system.is_final(&state);
             for breach in system.breaches(&state, at_end) {
                 names.push(breach.invariant.clone());
-                let shorter = |known: &(Schedule, Breach)| known.0.steps.len() > place;
-                if self.broken.get(&breach.invariant).is_none_or(shorter) {
-                    let prefix = Schedule {
+                let better = |known: &Broken| (known.followed, known.schedule.steps.len()) > (followed, place);
+                if self.broken.get(&breach.invariant).is_none_or(better) {
+                    let schedule = Schedule {
                         fingerprint: schedule.fingerprint,
                         steps: schedule.steps[..place].to_vec(),
                     };
-                    self.broken.insert(breach.invariant.clone(), (prefix, breach));
+                    let broken = Broken {
+                        followed,
+                        schedule,
+                        breach,
+                    };
+                    self.broken.insert(broken.breach.invariant.clone(), broken);
                 }
             }
             if at_end {
-                self.finals += 1;
                 let fresh = || (0, schedule.clone(), Vec::new());
                 let seen = self.outcomes.entry(system.outcome(&state)).or_insert_with(fresh);
                 seen.0 += 1;
@@ -133,8 +159,6 @@ impl Tally {
                 seen.2.dedup();
             }
         }
-        self.transitions += schedule.steps.len() as u64;
-        self.depth = self.depth.max(schedule.steps.len() as u64);
         Ok(())
     }
 
@@ -159,12 +183,12 @@ impl Tally {
     fn finding(self, system: &System, options: &Options, limit: Option<Limit>, start: Instant) -> Finding {
         let spec = system.spec();
         let stats = self.stats(start);
-        let all = options.complete && self.left_out == 0;
+        let all = options.complete && self.races + self.stopped == 0;
         let evidence = match limit {
             Some(limit) => Evidence::Truncated { limit },
             None if all => Evidence::Exhausted,
             None => Evidence::Sampled {
-                runs: self.runs - self.left_out,
+                runs: self.runs,
                 miss: None,
             },
         };
@@ -179,23 +203,33 @@ impl Tally {
             Judged {
                 invariant: invariant.name().into(),
                 verdict: broken.map_or(unbroken, |_| Verdict::Violated),
-                counterexample: broken.map(|(schedule, breach)| Counterexample {
-                    schedule: schedule.clone(),
-                    breach: breach.clone(),
+                counterexample: broken.map(|broken| Counterexample {
+                    schedule: broken.schedule.clone(),
+                    breach: broken.breach.clone(),
                     decisive: None,
                     shortest: false,
                 }),
             }
         });
         let invariants: Vec<Judged> = judged.collect();
-        let reason = match (limit, self.left_out) {
-            (Some(limit), _) => Some(format!("stopped at {limit}")),
-            (None, 0) => None,
-            (None, 1) => Some("1 schedule was left out: it passes a race that only the server decides".to_owned()),
-            (None, some) => Some(format!(
-                "{some} schedules were left out: they pass a race that only the server decides"
+        let mut reasons: Vec<String> = limit.iter().map(|limit| format!("stopped at {limit}")).collect();
+        match self.races {
+            0 => {}
+            1 => reasons.push(
+                "1 schedule passes a race that only the server decides: it was followed the way it went".to_owned(),
+            ),
+            some => reasons.push(format!(
+                "{some} schedules pass a race that only the server decides: they were followed the way they went"
             )),
-        };
+        }
+        match self.stopped {
+            0 => {}
+            1 => reasons.push("1 schedule stops a statement in the middle and was left out".to_owned()),
+            some => reasons.push(format!(
+                "{some} schedules stop a statement in the middle and were left out"
+            )),
+        }
+        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
         let outcomes = self
             .outcomes
             .into_iter()
@@ -215,6 +249,8 @@ impl Tally {
             bounds: Bounds::of(spec),
             stats,
             reason,
+            warnings: Vec::new(),
         }
+        .settled()
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::system::{Schedule, Step, System};
 
 /// A run that is longer than this is cut: a system that never ends must not hold the driver up.
-const LONGEST: usize = 400;
+pub(super) const LONGEST: usize = 400;
 
 /// Runs of a system without end, chosen by the generator that starts from `seed`.
 pub fn walks(system: &System, seed: u64) -> impl Iterator<Item = Schedule> + use<> {

@@ -110,6 +110,12 @@ pub enum WiresError {
         /// Whose.
         place: Place,
     },
+    /// Its last message is still under way.
+    #[error("session {place} is still busy with its last message")]
+    Busy {
+        /// Whose.
+        place: Place,
+    },
     /// The runtime could not be made.
     #[error("no runtime: {0}")]
     Runtime(String),
@@ -220,6 +226,50 @@ impl Wires {
         });
     }
 
+    /// Sends messages of several idle sessions at once: each session's one after the other without waiting for answers, and between a
+    /// session and the next so many round trips of the control connection. The answers of each session, in the order of `messages`; `None` where
+    /// they took longer than `limit`.
+    ///
+    /// # Errors
+    /// When a session has a message under way.
+    pub fn volley(
+        &mut self,
+        messages: &[(Place, Vec<String>)],
+        gap: u32,
+        limit: Duration,
+    ) -> Result<Vec<Option<Vec<Answer>>>, WiresError> {
+        if let Some((place, _)) = messages.iter().find(|(place, _)| self.busy(*place)) {
+            return Err(WiresError::Busy { place: *place });
+        }
+        let (lines, control) = (&self.lines, &self.control);
+        Ok(self.runtime.block_on(async {
+            let mut sessions = Vec::new();
+            for (number, (place, statements)) in messages.iter().enumerate() {
+                for _ in 0..if number == 0 { 0 } else { gap } {
+                    // What it answers does not matter, only that it takes its time.
+                    let _ = control.client.simple_query("").await;
+                }
+                let mut streams = Vec::new();
+                for sql in statements {
+                    streams.push(lines[*place].client.simple_query_raw(sql).await);
+                }
+                let answers = async {
+                    let mut answers = Vec::new();
+                    for stream in streams {
+                        answers.push(match stream {
+                            Ok(stream) => collect(stream).await,
+                            Err(error) => Answer::lost(&error),
+                        });
+                    }
+                    answers
+                };
+                sessions.push(tokio::time::timeout(limit, answers));
+            }
+            let answers = futures_util::future::join_all(sessions).await;
+            answers.into_iter().map(Result::ok).collect()
+        }))
+    }
+
     /// Whether a session has a message under way (finished or not) whose answer was not taken.
     pub fn busy(&self, place: Place) -> bool {
         self.lines[place].under_way.is_some()
@@ -303,6 +353,24 @@ impl Wires {
         places.sort_unstable();
         places.dedup();
         Ok(places)
+    }
+
+    /// Whether every one of these sessions is blocked. The server looks at one after the other.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub fn all_blocked(&mut self, places: &[Place]) -> Result<bool, WiresError> {
+        for place in places {
+            if self.busy(*place) && self.finishes_within(*place, Duration::ZERO)? {
+                return Ok(false);
+            }
+        }
+        let pids: Vec<String> = places.iter().map(|place| self.pid(*place).to_string()).collect();
+        let free = format!(
+            "SELECT pid FROM unnest('{{{}}}'::int[]) AS pid WHERE cardinality(pg_catalog.pg_blocking_pids(pid)) = 0",
+            pids.join(",")
+        );
+        Ok(self.control(&free).rows("asking who blocks the sessions")?.is_empty())
     }
 
     /// Terminates a session's backend and waits until it has let go of everything.

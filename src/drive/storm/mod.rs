@@ -282,7 +282,9 @@ impl Season<'_> {
                 ..Stats::default()
             },
             reason: self.refused.map(|reason| reason.to_string()),
-        };
+            warnings: Vec::new(),
+        }
+        .settled();
         let smallest = self.broken.into_iter().map(|(name, (storm, _))| (name, storm));
         StormFinding {
             finding,

@@ -1,7 +1,6 @@
 //! Effects: commands to services, requests, responses, atomic blocks.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::names::Names;
@@ -10,6 +9,7 @@ use crate::script::ast::{Argument, Block, Code, Duration, Fields, Kind, Name, Pa
 use crate::script::code::{Body, Op};
 use crate::script::error::Problem;
 use crate::script::expr::{Expr, Operand};
+use crate::script::operations::{KEYS, operations};
 use crate::value::Value;
 
 impl Compiler<'_> {
@@ -73,6 +73,7 @@ impl Compiler<'_> {
             }
             None => command.service,
         };
+        let operation_name = operation.as_ref();
         let operation = match operation {
             Some(operation) => operation.text.as_str(),
             // `cache del KEY if VALUE` is the cache's compare-and-delete.
@@ -80,6 +81,7 @@ impl Compiler<'_> {
             None if command.operation.is_empty() => "call",
             None => command.operation,
         };
+        self.understood(step, service, operation_name, operation);
         if let Some(name) = bind {
             let columns = match command.answer {
                 // What an external service or a job brings is not known here.
@@ -89,13 +91,60 @@ impl Compiler<'_> {
             };
             self.names.columns.insert(name.text.clone(), columns);
         }
+        let named_by = bind.as_ref().map(|name| name.text.clone());
         let bind = self.bound(bind);
+        if let Some(name) = named_by
+            && command.service == "cache"
+            && command.operation == "get"
+        {
+            self.names.texts(name);
+        }
         self.emit(Op::Call {
             service: service.into(),
             operation: operation.into(),
             arguments: named,
             bind,
         });
+    }
+
+    /// Whether the service knows the operation and its arguments.
+    fn understood(&mut self, step: &Step, service: &str, name: Option<&Name>, operation: &str) {
+        let (Some(known), Kind::Command { arguments, fields, .. }) = (operations(service), &step.kind) else {
+            return;
+        };
+        let span = name.map_or(step.span.clone(), |name| name.span.clone());
+        let Some(found) = known.iter().find(|known| known.name == operation) else {
+            let problem = Problem::new(format!("{service} has no operation `{operation}`"), span)
+                .nearest(operation, known.iter().map(|known| known.name));
+            let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+            self.problems
+                .push(problem.label(format!("it has {}", names.join(", "))));
+            return;
+        };
+        let mut given: Vec<&str> = arguments.iter().map(|(name, _)| *name).collect();
+        for (field, _) in fields.iter().flatten() {
+            let argument = field.text.as_str();
+            let mut all = found.needs.iter().chain(found.takes).chain(&KEYS);
+            if !all.any(|known| *known == argument) {
+                let known = found.needs.iter().chain(found.takes).copied();
+                let names: Vec<&str> = known.clone().collect();
+                let problem = Problem::new(format!("`{operation}` takes no `{argument}`"), field.span.clone())
+                    .label(format!("it takes {}", names.join(", ")))
+                    .nearest(argument, known);
+                self.problems.push(problem);
+            }
+            given.push(argument);
+        }
+        let missing: Vec<&str> = found
+            .needs
+            .iter()
+            .copied()
+            .filter(|needed| !given.contains(needed))
+            .collect();
+        if !missing.is_empty() {
+            let problem = Problem::new(format!("`{operation}` needs `{}`", missing.join("` and `")), span);
+            self.problems.push(problem.label("an argument is missing"));
+        }
     }
 
     fn argument(&mut self, service: &str, name: &str, argument: &Argument, named: &mut Vec<(Arc<str>, Expr)>) {
@@ -201,7 +250,11 @@ impl Compiler<'_> {
             .into_iter()
             .map(|(name, value)| (Arc::from(name.to_ascii_lowercase().replace('_', "-")), value))
             .collect();
+        let named_by = bind.as_ref().map(|name| name.text.clone());
         let bind = self.bound(bind);
+        if let Some(name) = named_by {
+            self.names.responses.insert(name, endpoint.text.clone());
+        }
         let op = Op::Send {
             endpoint: endpoint.text.as_str().into(),
             fields: body,
@@ -226,7 +279,7 @@ impl Compiler<'_> {
         self.emit(Op::Pop);
     }
 
-    pub(super) fn atomic_block(&mut self, bind: &Option<Name>, body: &Block, span: &Range<usize>) {
+    pub(super) fn atomic_block(&mut self, bind: &Option<Name>, body: &Block) {
         let text: Arc<str> = body.to_string().split_whitespace().collect::<Vec<_>>().join(" ").into();
         let mut setting = Setting {
             name: "atomic".to_owned(),
@@ -235,24 +288,21 @@ impl Compiler<'_> {
         };
         // Bare words that mean something outside mean it inside too.
         setting.params = self.names.candidates();
-        let mut names = Names::of(
-            body,
-            &Setting {
-                name: "atomic".to_owned(),
-                ..Setting::default()
-            },
-        );
-        names.outer = Some(Vec::new());
+        let names = Names::inside(body, &self.names);
         let mut inner = Compiler::new(&setting, names, self.problems);
         inner.atomic = true;
         inner.block(body);
         let outer = inner.names.outer.clone().unwrap_or_default();
+        let asked = std::mem::take(&mut inner.asked);
         let compiled = inner.finish(body);
+        // The application's own clock and fresh values are asked for before the block begins, and come along.
+        for (name, function) in asked {
+            self.ask(&name, function);
+        }
         let operands: Vec<(Arc<str>, Operand)> = outer
             .into_iter()
             .map(|(name, param, span)| (name, self.operand(&param, &span)))
             .collect();
-        let _ = span;
         self.atomics.insert(text.clone(), compiled.code);
         if let Some(name) = bind {
             self.names

@@ -79,11 +79,7 @@ impl Compiler<'_> {
         let end = self.label();
         for (condition, block) in arms {
             let next = self.label();
-            let condition = self.expr(condition);
-            self.emit(Op::Unless {
-                condition,
-                target: next.0,
-            });
+            self.condition(condition, next);
             self.block(block);
             self.emit(Op::Jump(end.0));
             self.place(next);
@@ -94,6 +90,17 @@ impl Compiler<'_> {
         self.place(end);
     }
 
+    /// Goes on elsewhere unless the condition holds.
+    fn condition(&mut self, condition: &Code, otherwise: Label) {
+        let around = std::mem::replace(&mut self.at, condition.span.start);
+        let condition = self.expr(condition);
+        self.emit(Op::Unless {
+            condition,
+            target: otherwise.0,
+        });
+        self.at = around;
+    }
+
     fn repeat(&mut self, condition: Option<&Code>, most: &Code, body: &Block) {
         let most = self.expr(most);
         let (next, exit) = (self.label(), self.label());
@@ -102,11 +109,7 @@ impl Compiler<'_> {
         self.place(next);
         self.emit(Op::Next { exit: exit.0 });
         if let Some(condition) = condition {
-            let condition = self.expr(condition);
-            self.emit(Op::Unless {
-                condition,
-                target: exit.0,
-            });
+            self.condition(condition, exit);
         }
         self.block(body);
         self.scopes.pop();
@@ -126,6 +129,8 @@ impl Compiler<'_> {
             self.names.columns.insert(row.text.clone(), columns);
         }
         let most = most.map(|most| self.expr(most));
+        let hides = self.names.origin(&row.text, &self.setting.params);
+        self.names.rebind(&row.text, false, hides);
         let slot = self.slot(row);
         self.emit(Op::Each { rows: source, most });
         self.rounds(|exit| Op::NextRow { row: slot, exit }, body);
@@ -159,7 +164,10 @@ impl Compiler<'_> {
         self.emit(Op::Try { target: landing.0 });
         self.scopes.push(Scope::Frame);
         self.active.push(landing);
+        let caught = self.caught.len();
+        self.caught.extend(catches.iter().flat_map(|catch| codes(&catch.names)));
         self.block(body);
+        self.caught.truncate(caught);
         self.active.pop();
         self.scopes.pop();
         self.emit(Op::Pop);
@@ -291,12 +299,19 @@ impl Compiler<'_> {
         self.emit(Op::Jump(end.0));
         self.place(entry);
         let active = std::mem::take(&mut self.active);
+        let caught = std::mem::take(&mut self.caught);
         self.scopes.push(Scope::Wall { hook });
         self.block(body);
         self.scopes.pop();
         self.active = active;
+        self.caught = caught;
         self.emit(if hook { Op::HookEnd } else { Op::End });
         self.place(end);
+    }
+
+    /// Whether what is compiled here may be done more than once.
+    pub(super) fn in_a_loop(&self) -> bool {
+        self.scopes.iter().any(|scope| matches!(scope, Scope::Loop { .. }))
     }
 
     fn leave_loop(&mut self, step: &Step) {
@@ -381,4 +396,10 @@ impl Compiler<'_> {
             })
             .collect()
     }
+}
+
+/// Names of errors, those of SQLSTATEs as codes.
+fn codes(names: &[ErrorName]) -> impl Iterator<Item = String> + '_ {
+    let code = |name: &ErrorName| sqlstate(&name.text).map_or_else(|| name.text.clone(), str::to_owned);
+    names.iter().map(code)
 }

@@ -5,7 +5,7 @@ mod flow;
 mod names;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use self::names::Names;
 use super::ast::{Block, Kind, Name, Step};
 use super::code::{Code, Op, Pc, Shared, liveness};
 use super::error::Problem;
+use super::expr::Expr;
+use super::words::Function;
 use crate::machine::Effect;
 
 /// What a process's steps are compiled in.
@@ -33,6 +35,12 @@ pub(crate) struct Setting {
     pub(crate) errors: Vec<String>,
     /// Names of external services.
     pub(crate) externals: Vec<String>,
+    /// For each endpoint the names of the fields that its handler answers with.
+    pub(crate) replies: BTreeMap<String, BTreeSet<String>>,
+    /// Which of the scenario's processes it is.
+    pub(crate) number: usize,
+    /// SQLSTATEs and names of errors that the scenario expects although nothing catches them.
+    pub(crate) expected: Vec<String>,
 }
 
 /// Steps, compiled.
@@ -54,6 +62,10 @@ pub(crate) struct Statement {
     pub(crate) span: Range<usize>,
     /// Offsets of the text with the places in the steps that they came from, ascending.
     pub(crate) origins: Vec<(usize, usize)>,
+    /// Codes and names of the errors that something around the statement catches.
+    pub(crate) caught: Vec<String>,
+    /// Some of its operators get their types from the values of the script.
+    pub(crate) is_cast: bool,
 }
 
 /// Compiles steps; problems, also warnings, have places in the steps.
@@ -78,6 +90,14 @@ struct Compiler<'a> {
     statements: Vec<Statement>,
     /// Inside an atomic block.
     atomic: bool,
+    /// The script's own functions in an atomic block, by the names that their values have.
+    asked: Vec<(String, &'static Function)>,
+    /// Where the step or the condition begins that is being compiled.
+    at: usize,
+    /// The same for each operation.
+    origins: Vec<usize>,
+    /// Codes and names of the errors that something around the present step catches.
+    caught: Vec<String>,
 }
 
 /// A place in the operations that may not be known yet. Jumps hold labels until the end, when they are replaced.
@@ -99,6 +119,10 @@ impl<'a> Compiler<'a> {
             atomics: BTreeMap::new(),
             statements: Vec::new(),
             atomic: false,
+            asked: Vec::new(),
+            at: 0,
+            origins: Vec::new(),
+            caught: Vec::new(),
         }
     }
 
@@ -116,6 +140,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn emit(&mut self, op: Op) {
+        self.origins.push(self.at);
         self.ops.push(op);
         self.pending.push(self.active.clone());
     }
@@ -135,8 +160,13 @@ impl<'a> Compiler<'a> {
         self.names.slot(&name.text)
     }
 
+    /// The slot of a result's name.
     fn bound(&mut self, name: &Option<Name>) -> Option<u16> {
-        name.as_ref().map(|name| self.slot(name))
+        let name = name.as_ref()?;
+        let hides = self.names.origin(&name.text, &self.setting.params);
+        // Inside an atomic block the names outside are meant, which it may well use again.
+        self.names.rebind(&name.text, false, hides.filter(|_| !self.atomic));
+        Some(self.slot(name))
     }
 
     fn step(&mut self, step: &Step) {
@@ -148,10 +178,18 @@ impl<'a> Compiler<'a> {
             self.problems.push(problem);
             return;
         }
+        let around = std::mem::replace(&mut self.at, step.span.start);
+        self.compile_step(step);
+        self.at = around;
+    }
+
+    fn compile_step(&mut self, step: &Step) {
         match &step.kind {
             Kind::Sql { bind, sql } => self.sql(bind, sql),
             Kind::Let { name, value } => {
                 let value = self.expr(value);
+                let is_text = matches!(&value, Expr::Operand(operand) if self.names.is_text(&operand.name));
+                self.names.rebind(&name.text, is_text, None);
                 let slot = self.slot(name);
                 self.emit(Op::Let { slot, value });
             }
@@ -173,7 +211,7 @@ impl<'a> Compiler<'a> {
             Kind::Assert(condition) => self.assert(condition),
             Kind::Command { .. } => self.command(step),
             Kind::Send { .. } => self.send(step),
-            Kind::Atomic { bind, body } => self.atomic_block(bind, body, &step.span),
+            Kind::Atomic { bind, body } => self.atomic_block(bind, body),
             _ => self.control(step),
         }
     }
@@ -213,7 +251,9 @@ impl<'a> Compiler<'a> {
         let live = liveness(&self.ops, &self.handlers, names.len());
         let setting = self.setting;
         let identity = format!("{}\n{:?}\n{names:?}\n{block}", setting.name, setting.isolation);
+        let hooks = self.ops.iter().any(|op| matches!(op, Op::Hook { .. }));
         let code = Code {
+            hooks,
             identity: identity.into(),
             ops: self.ops,
             names,
@@ -221,6 +261,10 @@ impl<'a> Compiler<'a> {
             epilogue,
             isolation: setting.isolation.clone(),
             answers: setting.answers && !self.atomic,
+            number: setting.number,
+            origins: self.origins,
+            lines: Vec::new(),
+            expected: setting.expected.clone(),
         };
         Compiled {
             code: Shared(Arc::new(code)),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Setting;
-use crate::script::ast::{Block, Param};
+use crate::script::ast::{Block, Kind, Param};
 use crate::script::error::Problem;
 use crate::script::words::{FUNCTIONS, GIVEN};
 
@@ -22,10 +22,18 @@ pub(super) struct Names {
     given: BTreeMap<String, Range<usize>>,
     /// Values from outside an atomic block, flattened into one name each.
     pub(super) outer: Option<Vec<Outer>>,
+    /// In an atomic block: the names that have a value outside.
+    around: BTreeSet<String>,
     /// The columns of results, where they are known.
     pub(super) columns: BTreeMap<String, Option<Vec<String>>>,
     /// The queue of each name that `take` gives; `None` when there are several.
     pub(super) jobs: BTreeMap<String, Option<String>>,
+    /// Names whose values are texts whatever they look like: fields of a request, values of the cache.
+    texts: BTreeSet<String>,
+    /// Names that are the result of a step by now, and were something else before.
+    hiding: BTreeMap<String, &'static str>,
+    /// The endpoint that each response came from.
+    pub(super) responses: BTreeMap<String, String>,
 }
 
 impl Names {
@@ -38,24 +46,92 @@ impl Names {
             used: BTreeSet::new(),
             given: BTreeMap::new(),
             outer: None,
+            around: BTreeSet::new(),
             columns: BTreeMap::new(),
             jobs: super::effect::jobs(block),
+            texts: BTreeSet::new(),
+            hiding: BTreeMap::new(),
+            responses: BTreeMap::new(),
         };
         names.known.extend(["process".to_owned(), "instance".to_owned()]);
         if setting.request.is_some() {
             names.known.insert("headers".to_owned());
             names.known.insert("request".to_owned());
+            names.texts.extend(["headers".to_owned(), "request".to_owned()]);
         }
-        block.walk(&mut |step| {
-            for name in step.binds() {
-                names.known.insert(name.text.clone());
-                names
-                    .given
-                    .entry(name.text.clone())
-                    .or_insert_with(|| name.span.clone());
-            }
-        });
+        names.gather(block);
+        let fields = setting.request.iter().flatten().flatten();
+        let untouched = fields.filter(|field| !names.known.contains(*field)).cloned();
+        names.texts.extend(untouched.collect::<Vec<_>>());
         names
+    }
+
+    /// The names of an atomic block, which sees those around it as they are when it begins.
+    pub(super) fn inside(block: &Block, outer: &Names) -> Names {
+        let mut names = Names::of(block, &Setting::default());
+        names.known.clear();
+        names.known.extend(names.given.keys().cloned());
+        names.outer = Some(Vec::new());
+        let texts = outer.texts.iter().filter(|name| !names.given.contains_key(*name));
+        names.texts.extend(texts.cloned().collect::<Vec<_>>());
+        names.around = outer.known.clone();
+        names.around.extend(outer.request.iter().flatten().flatten().cloned());
+        names
+    }
+
+    /// Notes the names that steps give. What a step in an atomic block gives a name to stays inside.
+    fn gather(&mut self, block: &Block) {
+        for step in &block.0 {
+            for name in step.binds() {
+                self.known.insert(name.text.clone());
+                self.given.entry(name.text.clone()).or_insert_with(|| name.span.clone());
+            }
+            if !matches!(step.kind, Kind::Atomic { .. }) {
+                for block in step.blocks() {
+                    self.gather(block);
+                }
+            }
+        }
+    }
+
+    /// A step gives the name to something: whether that is a text, and whether it is a result that hides what the name was before.
+    pub(super) fn rebind(&mut self, name: &str, is_text: bool, hides: Option<&'static str>) {
+        match is_text {
+            true => self.texts.insert(name.to_owned()),
+            false => self.texts.remove(name),
+        };
+        match hides {
+            Some(what) => self.hiding.insert(name.to_owned(), what),
+            None => self.hiding.remove(name),
+        };
+        self.responses.remove(name);
+    }
+
+    /// The name is a text from now on.
+    pub(super) fn texts(&mut self, name: String) {
+        self.texts.insert(name);
+    }
+
+    /// What a name is before any step gives it to something else.
+    pub(super) fn origin(&self, name: &str, params: &[String]) -> Option<&'static str> {
+        let fields = self.request.iter().flatten().flatten();
+        if fields.into_iter().any(|field| field == name) {
+            return Some("the request's field");
+        }
+        params
+            .iter()
+            .any(|param| param == name)
+            .then_some("the process's parameter")
+    }
+
+    /// What a name hides that is now the result of a step. Asked once for each name.
+    pub(super) fn hidden(&mut self, name: &str) -> Option<&'static str> {
+        self.hiding.remove(name)
+    }
+
+    /// Whether a value is a text, whatever it looks like.
+    pub(super) fn is_text(&self, name: &str) -> bool {
+        self.texts.contains(name)
     }
 
     /// Whether a bare word is a value.
@@ -78,6 +154,19 @@ impl Names {
     /// Where the value is kept that a use of a name means; notes the use, and a problem when there is no such name.
     pub(super) fn read(&mut self, param: &Param, span: &Range<usize>, problems: &mut Vec<Problem>) -> u16 {
         self.used.insert(param.name.clone());
+        if self.known.contains(&param.name)
+            && self.around.contains(&param.name)
+            && let Some(outer) = &mut self.outer
+            && !outer.iter().any(|(known, ..)| **known == *param.name)
+        {
+            // Before a step inside gives it to something else, it is what it is outside.
+            let whole = Param {
+                name: param.name.clone(),
+                field: None,
+                all: false,
+            };
+            outer.push((param.name.as_str().into(), whole, span.clone()));
+        }
         if !self.known.contains(&param.name)
             && let Some(outer) = &mut self.outer
         {

@@ -10,9 +10,10 @@ use crate::script::ast::{Code, Name, Param, Piece, PieceKind};
 use crate::script::bound::Typed;
 use crate::script::code::{Control, Op};
 use crate::script::error::Problem;
-use crate::script::expr::{Expr, Operand, SqlExpr};
-use crate::script::words::FUNCTIONS;
+use crate::script::expr::{Expr, Mistake, Operand, SqlExpr};
+use crate::script::words::{FUNCTIONS, Function};
 use crate::value::Value;
+use crate::world::database::sql::func::function_names;
 use crate::world::database::sql::parse::parse_expr;
 use crate::world::database::sql::types::Type;
 
@@ -54,6 +55,8 @@ impl Compiler<'_> {
             text: text.clone(),
             span: sql.span.clone(),
             origins,
+            caught: self.caught.clone(),
+            is_cast: !casts.is_empty(),
         });
         if let Some(name) = bind {
             let columns = output_columns(&text);
@@ -89,6 +92,7 @@ impl Compiler<'_> {
                 .nearest(field, known);
             self.problems.push(problem);
         }
+        self.warn_of_hidden(param, span);
         let flattened = self.names.outer.is_some()
             && self
                 .names
@@ -103,7 +107,42 @@ impl Compiler<'_> {
         }
     }
 
-    /// An expression. The script's own functions in it become steps of their own before it.
+    /// Warns of a name that means something else than it seems to.
+    fn warn_of_hidden(&mut self, param: &Param, span: &Range<usize>) {
+        let Param { name, field, all } = param;
+        if let (Some(field), Some(endpoint)) = (field, self.names.responses.get(name))
+            && matches!(field.as_str(), "status" | "body")
+            && self
+                .setting
+                .replies
+                .get(endpoint)
+                .is_some_and(|fields| fields.contains(field))
+        {
+            let what = if field == "status" {
+                "the HTTP status"
+            } else {
+                "the whole body"
+            };
+            let message = format!("`{name}.{field}` is {what}, not the field `{field}` that `{endpoint}` answers with");
+            let help = format!(
+                "the field is `(:{name}.body::jsonb ->> '{field}')`; or give it another name where it is answered"
+            );
+            self.problems.push(Problem::warning(message, span.clone()).help(help));
+        }
+        if field.is_none()
+            && !all
+            && let Some(what) = self.names.hidden(name)
+        {
+            let message = format!("`{name}` is here the result that a step before gave this name, not {what} `{name}`");
+            let help = match what {
+                "the request's field" => format!("give the result another name; `request.{name}` is still the field"),
+                _ => "give the result another name".to_owned(),
+            };
+            self.problems.push(Problem::warning(message, span.clone()).help(help));
+        }
+    }
+
+    /// An expression. The script's own functions in it are asked for before it.
     pub(super) fn expr(&mut self, code: &Code) -> Expr {
         if let Some(literal) = literal(code) {
             return Expr::Const(literal);
@@ -155,13 +194,21 @@ impl Compiler<'_> {
                 return Expr::Const(Typed::NULL);
             }
         };
+        let known = self.problems.len();
         self.strangers(&tree, code);
-        Expr::Sql(Arc::new(SqlExpr {
+        self.texts_in_order(&tree, &operands, code);
+        let expr = SqlExpr {
             text,
             tree,
             operands,
             bound: Mutex::new(Vec::new()),
-        }))
+        };
+        if self.problems.len() == known
+            && let Some(mistake) = expr.mistake()
+        {
+            self.mistaken(mistake, code);
+        }
+        Expr::Sql(Arc::new(expr))
     }
 
     /// A bare name (`x`, `x.column`, `x.column[]`) that a step or a parameter gives, and how many pieces it takes.
@@ -232,6 +279,88 @@ impl Compiler<'_> {
         }
     }
 
+    /// Warns of two texts of which one must be the smaller: `'13' < '5'`.
+    fn texts_in_order(&mut self, tree: &ast::Expr, operands: &[Operand], code: &Code) {
+        use ast::BinaryOperator as Op;
+        let text = |expr: &ast::Expr| -> Option<String> {
+            let mut expr = expr;
+            while let ast::Expr::Nested(inner) = expr {
+                expr = inner;
+            }
+            let ast::Expr::Value(value) = expr else { return None };
+            match &value.value {
+                ast::Value::Placeholder(number) => {
+                    let number: usize = number.strip_prefix('$')?.parse().ok()?;
+                    let operand = operands.get(number.checked_sub(1)?)?;
+                    let field = operand.field.as_ref().map(|field| format!(".{field}"));
+                    let is_value = field.is_none()
+                        || matches!(&*operand.name, "headers" | "request")
+                        || field.as_deref() == Some(".value");
+                    let shown = format!("{}{}", operand.name, field.unwrap_or_default());
+                    (is_value && !operand.all && self.names.is_text(&operand.name)).then_some(shown)
+                }
+                ast::Value::SingleQuotedString(text) if text.trim().parse::<f64>().is_ok() => Some(format!("'{text}'")),
+                _ => None,
+            }
+        };
+        let mut found = None;
+        let _ = visit_expressions(tree, |expr| {
+            let pair = match expr {
+                ast::Expr::BinaryOp {
+                    left,
+                    op: Op::Lt | Op::LtEq | Op::Gt | Op::GtEq,
+                    right,
+                } => text(left).zip(text(right)),
+                ast::Expr::Between { expr, low, high, .. } => text(expr).zip(text(low).or_else(|| text(high))),
+                _ => None,
+            };
+            if let Some((left, right)) = pair {
+                found = Some((left, right));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        if let Some((left, right)) = found {
+            let message =
+                format!("`{left}` and `{right}` are compared as texts, letter by letter: '13' is smaller than '5'");
+            let problem = Problem::warning(message, code.span.clone())
+                .label("values of the cache and fields of a request are texts")
+                .help(format!(
+                    "to compare them as numbers: `{left}::bigint`, `{right}::bigint`"
+                ));
+            self.problems.push(problem);
+        }
+    }
+
+    /// Asks for the value of one of the script's own functions.
+    pub(super) fn ask(&mut self, name: &str, function: &Function) {
+        let slot = self.names.slot(name);
+        self.emit(Op::Call {
+            service: RUNTIME.into(),
+            operation: function.operation.into(),
+            arguments: Vec::new(),
+            bind: Some(slot),
+        });
+        self.names.give(name);
+    }
+
+    /// Replaces calls of the script's own functions by the name of a value that is asked for before.
+    /// An expression that can't be evaluated, whatever its values.
+    fn mistaken(&mut self, mistake: Mistake, code: &Code) {
+        let piece = mistake.word.as_deref().and_then(|word| {
+            let is_it = |piece: &&Piece| matches!(&piece.kind, PieceKind::Word(own) if own.eq_ignore_ascii_case(word));
+            code.pieces.iter().find(is_it)
+        });
+        let span = piece.map_or(code.span.clone(), |piece| piece.span.clone());
+        let mut problem = Problem::new(mistake.message, span);
+        if let Some(help) = mistake.help {
+            problem = problem.help(help);
+        } else if let Some(word) = &mistake.word {
+            let own = FUNCTIONS.iter().map(|function| function.name);
+            problem = problem.nearest(word, function_names().chain(own));
+        }
+        self.problems.push(problem);
+    }
+
     /// Replaces calls of the script's own functions by the name of a value that a step before asks the world for.
     fn functions(&mut self, pieces: &[Piece]) -> Vec<Piece> {
         let mut all: Vec<Piece> = Vec::new();
@@ -246,15 +375,20 @@ impl Compiler<'_> {
             };
             match function {
                 Some(function) => {
-                    let name = format!("{}()", function.name);
-                    let slot = self.names.slot(&name);
-                    self.emit(Op::Call {
-                        service: RUNTIME.into(),
-                        operation: function.operation.into(),
-                        arguments: Vec::new(),
-                        bind: Some(slot),
-                    });
-                    self.names.give(&name);
+                    let mut name = format!("{}()", function.name);
+                    if self.atomic {
+                        name = format!("{name} {}", piece.span.start);
+                        if function.operation != "now" && self.in_a_loop() {
+                            let message = format!("`{}()` in a loop of an atomic block", function.name);
+                            let problem = Problem::new(message, piece.span.clone())
+                                .label("it is asked for once, before the block begins")
+                                .help("let the loop stand around `atomic`");
+                            self.problems.push(problem);
+                        }
+                        self.asked.push((name.clone(), function));
+                    } else {
+                        self.ask(&name, function);
+                    }
                     all.push(Piece {
                         kind: PieceKind::Param(Param {
                             name,
@@ -345,9 +479,30 @@ fn control(text: &str) -> Control {
         "begin" => Control::Begin,
         "start" if word(1) == "transaction" => Control::Begin,
         "commit" | "end" => Control::Commit,
-        "rollback" | "abort" if word(1) == "to" || word(2) == "to" => Control::RollbackTo,
+        "savepoint" => Control::Savepoint(last_name(text)),
+        "release" => Control::Release(last_name(text)),
+        "rollback" | "abort" if word(1) == "to" || word(2) == "to" => Control::RollbackTo(last_name(text)),
         "rollback" | "abort" => Control::Rollback,
         _ => Control::Plain,
+    }
+}
+
+/// The name that a statement ends with, as the server reads it: folded unless it is quoted.
+fn last_name(text: &str) -> Arc<str> {
+    let text = text.trim_end().trim_end_matches(';').trim_end();
+    let quoted = text.strip_suffix('"').and_then(|rest| {
+        // A quote in the name is doubled, so the first single one from behind opens it.
+        let doubled = rest.replace("\"\"", "\u{0}\u{0}");
+        Some(rest[doubled.rfind('"')? + 1..].replace("\"\"", "\""))
+    });
+    match quoted {
+        Some(name) => name.into(),
+        None => text
+            .rsplit(char::is_whitespace)
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .into(),
     }
 }
 

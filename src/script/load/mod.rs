@@ -1,6 +1,7 @@
 //! From the sections of a file to a system: the world is built, steps are read and compiled, queries are tried.
 
 mod place;
+mod prepare;
 mod process;
 mod world;
 
@@ -9,12 +10,13 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use self::place::Place;
+pub(super) use self::place::Place;
+pub(super) use self::prepare::unknown_function;
 use self::process::Processes;
 use super::code::Op;
 use super::error::{Problem, Severity};
 use super::file::{InvariantSection, ObserveSection};
-use super::{Loaded, Source};
+use super::{Loaded, Source, promises};
 use crate::system::{Invariant, Observation, QueryInvariant, Spec, System, When};
 
 /// Reads, checks and compiles the script of a scenario. An error says everything that is wrong, not only the first thing.
@@ -39,31 +41,9 @@ pub fn load(source: &Source<'_>) -> Result<Loaded, Vec<Problem>> {
     );
     let used: BTreeSet<Arc<str>> = services_used(&processes);
     world::services(source, &processes, &used, &queries, &mut world);
-    for (place, statement) in processes.statements() {
-        if let Err(refused) = world.database.check(&statement.text) {
-            let line = statement.text.lines().take(refused.line.saturating_sub(1) as usize);
-            let offset = line.map(|line| line.len() + 1).sum::<usize>() + refused.column.saturating_sub(1) as usize;
-            let origin = statement.origins.iter().rev().find(|(at, _)| *at <= offset);
-            let start = origin.map_or(statement.span.start, |(at, from)| {
-                (from + (offset - at)).min(statement.span.end.saturating_sub(1))
-            });
-            let span = if refused.line == 0 {
-                statement.span.clone()
-            } else {
-                start..statement.span.end
-            };
-            problems.push(Problem::new(
-                format!("{} is not supported", refused.construct),
-                place.map(span),
-            ));
-        } else if let Some(assumption) = world.database.hangs_on_plan(&statement.text) {
-            problems.push(Problem::warning(
-                format!("what this does depends on the server's plan: the model {assumption}; `= (SELECT ... LIMIT 1 ...)` or a CTE runs once whatever the plan"),
-                place.map(statement.span.clone()),
-            ));
-        }
-    }
-    let invariants = invariants(source, &mut problems);
+    prepare::statements(source, &processes, &world.database, &mut problems);
+    let mut invariants = invariants(source, &mut problems);
+    invariants.extend(promises::of(source, &mut problems));
     let observations = observations(source, &world, &processes, &used);
     let spec = Spec {
         name: source.name.into(),
@@ -74,6 +54,7 @@ pub fn load(source: &Source<'_>) -> Result<Loaded, Vec<Problem>> {
         faults: source.faults,
         invariants,
         observations,
+        vacuity: Some(Arc::new(processes.dead(source))),
     };
     let broken = |problems: &[Problem]| problems.iter().any(|problem| problem.severity == Severity::Error);
     if !broken(&problems) {

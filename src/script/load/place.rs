@@ -37,6 +37,11 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Whether the pieces of the text can be found in the file.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.start.is_some()
+    }
+
     /// The place in the file of a piece of the text.
     pub(crate) fn map(&self, span: Range<usize>) -> Range<usize> {
         match self.start {

@@ -9,13 +9,15 @@ use super::place::Place;
 use super::world::{Start, value_of};
 use crate::machine::{Program, Request};
 use crate::script::Source;
-use crate::script::ast::{Block, Kind};
+use crate::script::ast::{Block, Kind, Payload};
 use crate::script::bound::{Bound, Typed};
 use crate::script::code::{Op, Shared};
 use crate::script::compile::{Compiled, Setting, Statement, compile};
+use crate::script::dead::{Dead, Lines, Watched, line_of};
 use crate::script::error::Problem;
 use crate::script::file::ProcessSection;
 use crate::script::parse::parse;
+use crate::script::promises;
 use crate::script::run::Interpreter;
 use crate::system::{Endpoint, Role, Root};
 use crate::value::Value;
@@ -25,6 +27,8 @@ pub(super) struct Processes<'a>(Vec<Process<'a>>);
 
 struct Process<'a> {
     section: &'a ProcessSection,
+    steps: &'a Spanned<String>,
+    block: Block,
     place: Place<'a>,
     role: Role,
     compiled: Compiled,
@@ -51,6 +55,9 @@ const ROLES: [(&str, Role); 5] = [
 /// The fields of the provider's webhooks.
 const PROVIDER_FIELDS: [&str; 7] = ["id", "type", "intent", "reference", "status", "amount", "created"];
 
+/// Names that mean something else in every handler.
+const OWN_NAMES: [&str; 4] = ["process", "instance", "headers", "request"];
+
 /// The codes that the world's own services refuse with.
 const REFUSALS: [&str; 11] = [
     "card_declined",
@@ -71,8 +78,27 @@ impl<'a> Processes<'a> {
         let drafts = drafts(source, problems);
         let common = Common::of(source, &drafts, world);
         common.check_endpoints(source, &drafts, problems);
-        let compiled = drafts.into_iter().map(|draft| common.compile(source, draft, problems));
+        let compiled = drafts
+            .into_iter()
+            .enumerate()
+            .map(|(number, draft)| common.compile(source, number, draft, problems));
         Processes(compiled.collect())
+    }
+
+    /// What of the processes can be dead, for a search to tell.
+    pub(super) fn dead(&self, source: &Source<'_>) -> Dead {
+        let processes = self.0.iter().map(|process| Watched {
+            name: process.section.name.get_ref().as_str().into(),
+            line: line_of(source.text, process.section.name.span().start),
+            lines: Lines::of(source.text, process.steps, &process.place),
+            block: process.block.clone(),
+            code: process.compiled.code.clone(),
+        });
+        let promised = |name: &String| promises::NAMES.contains(&name.as_str());
+        Dead {
+            processes: processes.collect(),
+            promises_nothing: source.sections.invariants.is_empty() && !source.expect.invariants.iter().any(promised),
+        }
     }
 
     /// The code of every process.
@@ -89,6 +115,11 @@ impl<'a> Processes<'a> {
                 .iter()
                 .map(|statement| (&process.place, statement))
         })
+    }
+
+    /// The same, process by process.
+    pub(super) fn statements_by_process(&self) -> impl Iterator<Item = impl Iterator<Item = &Statement>> {
+        self.0.iter().map(|process| process.compiled.statements.iter())
     }
 
     /// Every atomic block, by its text.
@@ -244,6 +275,8 @@ struct Common {
     errors: Vec<String>,
     externals: Vec<String>,
     isolation: Option<Arc<str>>,
+    /// For each endpoint the names of the fields that its handler answers with.
+    replies: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Common {
@@ -255,8 +288,19 @@ impl Common {
                 known.extend(fields);
             }
         };
+        let mut replies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for draft in drafts {
+            let endpoint = draft.section.on.as_ref().map(|on| endpoint_name(on.get_ref()));
             draft.block.walk(&mut |step| match &step.kind {
+                Kind::Respond {
+                    body: Some(Payload::Fields(fields)),
+                    ..
+                } => {
+                    if let Some(endpoint) = &endpoint {
+                        let names = fields.iter().map(|(name, _)| name.text.clone());
+                        replies.entry(endpoint.clone()).or_default().extend(names);
+                    }
+                }
                 Kind::Send { endpoint, fields, .. } => {
                     let fields = fields.iter().flatten();
                     add(endpoint.text.clone(), &mut fields.map(|(name, _)| name.text.clone()));
@@ -285,6 +329,7 @@ impl Common {
             errors: errors.into_iter().collect(),
             externals: world.externals.iter().map(|name| name.to_string()).collect(),
             isolation: world.isolation.clone(),
+            replies,
         }
     }
 
@@ -296,6 +341,7 @@ impl Common {
             .iter()
             .filter_map(|section| Some(endpoint_name(section.on.as_ref()?.get_ref())))
             .collect();
+        let mut hidden = Vec::new();
         let mut check = |endpoint: &str, span: std::ops::Range<usize>| {
             if !handled.iter().any(|known| known == endpoint) {
                 let problem = Problem::new(format!("nothing handles `{endpoint}`"), span)
@@ -307,8 +353,16 @@ impl Common {
         for draft in drafts {
             let place = Place::of(source.text, draft.steps);
             draft.block.walk(&mut |step| {
-                if let Kind::Send { endpoint, .. } = &step.kind {
+                if let Kind::Send { endpoint, fields, .. } = &step.kind {
                     check(&endpoint.text, place.map(endpoint.span.clone()));
+                    for (name, _) in fields.iter().flatten() {
+                        if OWN_NAMES.contains(&name.text.as_str()) {
+                            let message = format!("a handler's `:{}` is not this field", name.text);
+                            let help = format!("it is read as `:request.{}`; or give it another name", name.text);
+                            let problem = Problem::warning(message, place.map(name.span.clone())).help(help);
+                            hidden.push(problem);
+                        }
+                    }
                 }
             });
         }
@@ -320,9 +374,16 @@ impl Common {
                 check(&endpoint_name(endpoint.get_ref()), endpoint.span());
             }
         }
+        problems.append(&mut hidden);
     }
 
-    fn compile<'a>(&self, source: &Source<'a>, draft: Draft<'a>, problems: &mut Vec<Problem>) -> Process<'a> {
+    fn compile<'a>(
+        &self,
+        source: &Source<'a>,
+        number: usize,
+        draft: Draft<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Process<'a> {
         let section = draft.section;
         let place = Place::of(source.text, draft.steps);
         let role = role(section, problems);
@@ -340,9 +401,16 @@ impl Common {
             isolation: self.isolation.clone(),
             errors: self.errors.clone(),
             externals: self.externals.clone(),
+            replies: self.replies.clone(),
+            number,
+            expected: source.expect.errors.clone(),
         };
         let mut found = Vec::new();
-        let compiled = compile(&draft.block, &setting, &mut found);
+        let mut compiled = compile(&draft.block, &setting, &mut found);
+        if let Some(code) = Arc::get_mut(&mut compiled.code.0) {
+            let lines = Lines::of(source.text, draft.steps, &place);
+            code.lines = code.origins.iter().map(|origin| lines.line(*origin)).collect();
+        }
         for name in &params {
             if slot(&compiled.code, name).is_none() && !name.starts_with('_') {
                 let span = section.params.as_ref().map(Spanned::span).unwrap_or_default();
@@ -352,6 +420,8 @@ impl Common {
         problems.extend(found.into_iter().map(|problem| moved(problem, &place)));
         Process {
             section,
+            steps: draft.steps,
+            block: draft.block,
             place,
             role,
             compiled,

@@ -35,7 +35,11 @@
 //! - **Rows with equal sort keys keep their order.** The server's quicksort moves them about when there are seven or more.
 //! - **The release**: 15.20 reads the row that an ON CONFLICT met where 15.18 does not, and knows whose a number is that came before the
 //!   snapshot; [`Release`] says which is meant, and the drivers ask the server.
-//! - Not modelled: partitions and inheritance, triggers and functions of the schema, deferrable foreign keys, ranges and exclusion
+//! - **What a server has and the model has not is refused**, never told as an error of the server: functions, operators, catalogs and settings
+//!   are known by name from lists that a server made (`sql/known`). Settings are acted on, kept without effect, or refused.
+//! - **DDL is seen by others when it commits**, and savepoints bound it. Two transactions that create one name at a time are refused, and so is
+//!   a row from before ADD COLUMN that an older snapshot shows.
+//! - Not modelled: temporary tables, deferrable unique keys, writes through views, partitions and inheritance, triggers and functions of the schema, deferrable foreign keys, ranges and exclusion
 //!   constraints, NOTIFY (LISTEN is read and does nothing), two-phase commit, more than one schema.
 //!
 //! # The rules and the tests that hold them

@@ -76,7 +76,7 @@ impl Call<'_> {
                 text.push('%');
             } else {
                 let expr = parse_expr(parts.next().ok_or_else(refused)?).map_err(|_| refused())?;
-                let value = constant_of(&self.engine.catalog, &expr, &Type::Text, &settings);
+                let value = constant_of(self.catalog(id), &expr, &Type::Text, &settings, self.session(id).began);
                 match value.map_err(|error| planned.placed(error))? {
                     Value::Null => text.push_str("<NULL>"),
                     Value::Text(value) => text.push_str(&value),

@@ -1,9 +1,8 @@
 //! The catalog: what tables, indexes, constraints, sequences and views there are.
 //!
 //! A catalog is immutable behind an `Arc`; DDL makes a changed copy. Plans are cached in the catalog that they were made
-//! for, so a plan can never outlive the definitions it relies on. Departure from Postgres: there is one schema (`public`),
-//! and the catalog itself is not versioned row by row: another session sees uncommitted DDL, but waits for the table lock that the
-//! DDL holds as soon as it touches the table.
+//! for, so a plan can never outlive the definitions it relies on. A transaction's DDL has a catalog of its own (`changes`). Departure
+//! from Postgres: there is one schema (`public`).
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -50,6 +49,11 @@ impl Hash for Catalog {
         self.tables.len().hash(state);
         for table in self.tables.values() {
             table.id.hash(state);
+            table.counted.hash(state);
+            for index in &table.indexes {
+                index.id.hash(state);
+                index.method.hash(state);
+            }
         }
         self.sequences.len().hash(state);
         self.views.len().hash(state);
@@ -152,7 +156,7 @@ impl Index {
 }
 
 /// How an index is built (`USING`): what it can look up, and what it marks for a serializable transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Method {
     /// Sorted: equalities, ranges, and the order.
     Btree,
@@ -230,6 +234,8 @@ pub(crate) struct Sequence {
 /// A view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
+    /// A number of the store under which it is locked; no rows are there.
+    pub(crate) id: TableId,
     /// Its name.
     pub(crate) name: Arc<str>,
     /// Names for its columns, where given.

@@ -8,6 +8,7 @@ use crate::world::database::sql::parse::{Kind, LockMode, Modes, SettingValue};
 use crate::world::database::sql::refuse::sql_error;
 use crate::world::database::store::{Level, SessionId, Stop, TableMode};
 
+use super::changes::Mark;
 use super::engine::{Call, Halt};
 use super::facade::Severity;
 use super::journal::Entry;
@@ -30,11 +31,11 @@ impl Call<'_> {
             Kind::Savepoint(name) => self.savepoint(id, name),
             Kind::Release(name) => match self.in_block(id, "RELEASE SAVEPOINT") {
                 Err(error) => Err(error.into()),
-                Ok(()) => self.engine.store.release(id, name).map_err(Halt::from),
+                Ok(()) => self.release(id, name),
             },
             Kind::RollbackTo(name) => match self.in_block(id, "ROLLBACK TO SAVEPOINT") {
                 Err(error) => Err(error.into()),
-                Ok(()) => self.engine.store.rollback_to(id, name).map_err(Halt::from),
+                Ok(()) => self.rollback_to(id, name),
             },
             Kind::SetTransaction { modes, session } => self.set_transaction(id, modes, *session),
             _ => return None,
@@ -103,6 +104,37 @@ impl Call<'_> {
     fn savepoint(&mut self, id: SessionId, name: &str) -> Result<(), Halt> {
         self.in_block(id, "SAVEPOINT")?;
         self.engine.store.savepoint(id, name);
+        let session = self.session_mut(id);
+        let mark = Mark {
+            name: name.into(),
+            changed: session.changed.clone(),
+            replaced: session.replaced.len(),
+        };
+        session.marks.push(mark);
+        Ok(())
+    }
+
+    fn release(&mut self, id: SessionId, name: &str) -> Result<(), Halt> {
+        self.engine.store.release(id, name)?;
+        let marks = &mut self.session_mut(id).marks;
+        let place = marks.iter().rposition(|mark| &*mark.name == name);
+        marks.truncate(place.unwrap_or(marks.len()));
+        Ok(())
+    }
+
+    fn rollback_to(&mut self, id: SessionId, name: &str) -> Result<(), Halt> {
+        self.engine.store.rollback_to(id, name)?;
+        let marks = &mut self.session_mut(id).marks;
+        let Some(place) = marks.iter().rposition(|mark| &*mark.name == name) else {
+            return Ok(());
+        };
+        marks.truncate(place + 1);
+        let Mark { changed, replaced, .. } = marks[place].clone();
+        self.rewind_ddl(id, changed);
+        self.session_mut(id).rewind_settings(replaced);
+        // The store waits as long as it was told.
+        let micros = self.session(id).micros("deadlock_timeout");
+        self.engine.store.set_deadlock_timeout(id, micros);
         Ok(())
     }
 
@@ -139,18 +171,60 @@ impl Call<'_> {
             return Ok(());
         }
         let current = self.current_modes(id);
-        if self.engine.store.has_snapshot(id) {
-            if modes
-                .level
-                .is_some_and(|level| super::session::level_of(level) != current.0)
-            {
-                let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
-                return Err(sql_error(b"25001", message).into());
+        let (queried, inside) = (self.session(id).queried, !self.session(id).marks.is_empty());
+        let not = |code: &[u8; 5], message: &str| Err(Halt::from(sql_error(code, message)));
+        if modes
+            .level
+            .is_some_and(|level| super::session::level_of(level) != current.0)
+        {
+            match (queried, inside) {
+                (true, _) => {
+                    return not(
+                        b"25001",
+                        "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                    );
+                }
+                (_, true) => {
+                    return not(
+                        b"25001",
+                        "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
+                    );
+                }
+                _ => {}
             }
-            if modes.read_only == Some(false) && current.1 {
-                let message = "transaction read-write mode must be set before any query";
-                return Err(sql_error(b"25001", message).into());
+        }
+        if modes.read_only == Some(false) && current.1 {
+            match (inside, queried) {
+                (true, _) => {
+                    return not(
+                        b"25001",
+                        "cannot set transaction read-write mode inside a read-only transaction",
+                    );
+                }
+                (_, true) => return not(b"25001", "transaction read-write mode must be set before any query"),
+                _ => {}
             }
+        }
+        if modes.deferrable.is_some() {
+            match (inside, queried) {
+                (true, _) => {
+                    return not(
+                        b"25001",
+                        "SET TRANSACTION [NOT] DEFERRABLE cannot be called within a subtransaction",
+                    );
+                }
+                (_, true) => {
+                    return not(
+                        b"25001",
+                        "SET TRANSACTION [NOT] DEFERRABLE must be called before any query",
+                    );
+                }
+                _ => {}
+            }
+        }
+        if inside && modes.read_only == Some(true) && !current.1 {
+            // ROLLBACK TO would take it back.
+            return Err(Halt::Refused(super::ddl::plain_refusal("READ ONLY after a savepoint")));
         }
         let level = modes.level.map_or(current.0, super::session::level_of);
         let read_only = modes.read_only.unwrap_or(current.1);
@@ -173,9 +247,14 @@ impl Call<'_> {
             Kind::Set { local, name, value } => {
                 let value = match value {
                     SettingValue::Default => None,
-                    SettingValue::Values(values) => Some(values.join(", ")),
+                    SettingValue::Values(values) => Some(super::settings::list(name, values)),
                 };
                 self.set(id, name, value, *local)?;
+            }
+            Kind::ResetAll => {
+                self.session_mut(id).reset_all();
+                let micros = self.session(id).micros("deadlock_timeout");
+                self.engine.store.set_deadlock_timeout(id, micros);
             }
             Kind::Show(name) => return self.show(id, name),
             Kind::Lock(lock) => {
@@ -189,7 +268,7 @@ impl Call<'_> {
                     let message = format!("prepared statement \"{name}\" already exists");
                     return Err(sql_error(b"42P05", message).into());
                 }
-                planned.plan(&self.engine.catalog)?;
+                planned.plan(self.catalog(id))?;
                 let place = (Arc::clone(&running.text), running.next);
                 self.session_mut(id).prepared.insert(Arc::clone(name), place);
             }
@@ -201,12 +280,18 @@ impl Call<'_> {
                 }
             }
             Kind::Deallocate(None) => self.session_mut(id).prepared.clear(),
-            Kind::Maintenance => self.count_rows(id, &planned.statement.text),
-            Kind::SetConstraints { .. } | Kind::Listen(_) | Kind::Unlisten(_) => {}
-            Kind::Discard(_) => {
-                self.session_mut(id).prepared.clear();
-                self.engine.store.advisory_unlock_all(id);
+            // Without deferrable constraints ALL is about none.
+            Kind::SetConstraints { names: None, .. } => {}
+            Kind::SetConstraints { .. } => {
+                return Err(Halt::Refused(
+                    planned
+                        .refuse("SET CONSTRAINTS of a name")
+                        .help("no constraint of the model is deferrable"),
+                ));
             }
+            Kind::Maintenance => self.count_rows(id, running, &planned.statement.text)?,
+            Kind::Listen(_) | Kind::Unlisten(_) => {}
+            Kind::Discard(what) => self.discard(id, planned, what)?,
             Kind::Notify { .. } => return Err(Halt::Refused(planned.refuse("NOTIFY"))),
             Kind::Do { language, body } => return self.do_block(id, planned, language, body),
             _ => return Err(Halt::Refused(planned.refuse("statement"))),
@@ -214,10 +299,38 @@ impl Call<'_> {
         Ok(Rows::default())
     }
 
+    fn discard(&mut self, id: SessionId, planned: &Planned, what: &str) -> Result<(), Halt> {
+        match what {
+            "plans" | "temp" | "temporary" => {}
+            "sequences" => {
+                let session = self.session_mut(id);
+                session.sequences.clear();
+                session.last_sequence = None;
+            }
+            "all" if self.session(id).block == Block::Explicit => {
+                return Err(sql_error(b"25001", "DISCARD ALL cannot run inside a transaction block").into());
+            }
+            "all" => {
+                let session = self.session_mut(id);
+                session.reset_all();
+                session.prepared.clear();
+                session.sequences.clear();
+                session.last_sequence = None;
+                self.engine.store.advisory_unlock_all(id);
+            }
+            _ => return Err(Halt::Refused(planned.refuse("DISCARD"))),
+        }
+        Ok(())
+    }
+
     fn set(&mut self, id: SessionId, name: &str, value: Option<String>, local: bool) -> Result<(), Halt> {
         if name == "transaction_isolation" || name == "transaction_read_only" || name == "transaction_deferrable" {
-            let value = value.unwrap_or_default().to_ascii_lowercase();
-            let on = matches!(value.as_str(), "on" | "true" | "yes" | "1");
+            let value = match (value, name) {
+                (Some(value), "transaction_isolation") => value.to_ascii_lowercase(),
+                (Some(value), _) => super::settings::normal(name, &value)?,
+                (None, _) => return Err(Halt::Refused(super::ddl::plain_refusal(&format!("RESET {name}")))),
+            };
+            let on = value == "on";
             let mut modes = Modes::default();
             match name {
                 "transaction_isolation" => modes.level = Some(written_level(&value)?),
@@ -251,17 +364,19 @@ impl Call<'_> {
                     .unwrap_or_else(|| self.session(id).default_level());
                 Some(level_name(level).to_owned())
             }
-            name => self.session(id).show(name),
+            "transaction_deferrable" if self.session(id).block != Block::None => {
+                return Err(Halt::Refused(super::ddl::plain_refusal(
+                    "SHOW of transaction_deferrable",
+                )));
+            }
+            "all" => return Err(Halt::Refused(super::ddl::plain_refusal("SHOW ALL"))),
+            name => self.session(id).show(name)?,
         };
         let Some(value) = value else {
-            let message = format!("unrecognized configuration parameter \"{name}\"");
-            return Err(sql_error(b"42704", message).into());
+            return Err(super::settings::unrecognized(name).into());
         };
-        let name = match name {
-            "timezone" => "TimeZone",
-            "datestyle" => "DateStyle",
-            name => name,
-        };
+        let known = crate::world::database::sql::known::settings().get(name);
+        let name = known.map_or(name, |setting| setting.name);
         Ok(Rows {
             columns: vec![Column {
                 name: name.into(),
@@ -292,7 +407,7 @@ impl Call<'_> {
             if running.journal.get(place).is_some() {
                 continue;
             }
-            let table = self.engine.catalog.table(name)?.id;
+            let table = self.catalog(id).table(name)?.id;
             if mode == TableMode::AccessExclusive {
                 self.engine.store.number_early(id);
             }
@@ -320,13 +435,12 @@ impl Call<'_> {
             return Err(sql_error(b"26000", message).into());
         };
         let message = self
-            .engine
-            .catalog
+            .catalog(id)
             .plans
             .get(&text, || Message::parse(&text))
             .map_err(Halt::Refused)?;
         let plan = match message.statements.get(place) {
-            Some(statement) => statement.plan(&self.engine.catalog)?,
+            Some(statement) => statement.plan(self.catalog(id))?,
             None => return Err(run::internal("prepared statement").into()),
         };
         if plan.params.len() != args.len() {
@@ -335,8 +449,8 @@ impl Call<'_> {
         }
         let settings = self.session(id).settings.clone();
         let mut params = Vec::new();
-        for (arg, ty) in args.iter().zip(&plan.params) {
-            let value = super::planner::constant_of(&self.engine.catalog, arg, ty, &settings)
+        for (arg, (_, ty)) in args.iter().zip(&plan.params) {
+            let value = super::planner::constant_of(self.catalog(id), arg, ty, &settings, self.session(id).began)
                 .map_err(|error| planned.placed(error))?;
             params.push(value);
         }

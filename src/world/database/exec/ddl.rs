@@ -1,29 +1,30 @@
 //! DDL: CREATE, ALTER and DROP of tables, indexes, sequences and views, and TRUNCATE.
 //!
-//! A transaction's first DDL remembers the catalog as it was; a rollback goes back to it.
+//! A transaction's DDL changes a catalog of its own (`changes`), which others see when it commits.
 
 mod alter;
+mod drop;
 mod table;
 
 use std::sync::Arc;
 
 use sqlparser::ast;
 
-use crate::machine::{Rows, SqlError};
+use crate::machine::Rows;
 use crate::value::Value;
 use crate::world::database::sql::fold;
 use crate::world::database::sql::names;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
 use crate::world::database::sql::types::Type;
-use crate::world::database::store::{Key, KeyCheck, Nulls, SessionId, Store, Strength, TableId, TableMode};
+use crate::world::database::store::{Key, KeyCheck, Nulls, SessionId, Strength, TableId, TableMode, TxState};
 
-use super::catalog::{Catalog, Index, IndexKey, Method, Sequence, Table, UNDEFINED_TABLE, View, no_relation};
+use super::catalog::{Index, IndexKey, Method, Sequence, Table, View, no_relation};
 use super::engine::{Call, Halt};
 use super::facade::Severity;
 use super::journal::Entry;
 use super::message::Planned;
 use super::plan::{Body, Plan};
-use super::session::Running;
+use super::session::{Block, Running};
 
 /// Whether a statement is planned and run by the executor.
 pub(super) fn is_query(statement: &ast::Statement) -> bool {
@@ -49,27 +50,6 @@ pub(super) fn verb(plan: &Plan) -> &'static str {
         (_, Some(Strength::Share)) => "SELECT FOR SHARE",
         (_, Some(Strength::NoKeyUpdate)) => "SELECT FOR NO KEY UPDATE",
         (_, Some(Strength::Update)) => "SELECT FOR UPDATE",
-    }
-}
-
-/// Removes from the store what the catalog did not have before.
-pub(super) fn drop_new(store: &mut Store, before: &Catalog, now: &Catalog) {
-    for table in now.tables.values() {
-        match before.table_by_id(table.id) {
-            None => store.drop_table(table.id),
-            Some(old) => {
-                for index in &table.indexes {
-                    if !old.indexes.iter().any(|known| known.id == index.id) {
-                        store.drop_index(index.id);
-                    }
-                }
-            }
-        }
-    }
-    for sequence in now.sequences.values() {
-        if !before.sequences.values().any(|known| known.id == sequence.id) {
-            store.drop_sequence(sequence.id);
-        }
     }
 }
 
@@ -106,7 +86,7 @@ impl Call<'_> {
             } => {
                 self.create_sequence(id, name, *if_not_exists, sequence_options)?;
             }
-            S::CreateView(create) => self.create_view(id, create)?,
+            S::CreateView(create) => self.create_view(id, running, create)?,
             S::AlterTable(alter) => self.alter_table(id, running, alter)?,
             S::Drop {
                 object_type,
@@ -130,16 +110,6 @@ impl Call<'_> {
         Ok(Rows::default())
     }
 
-    /// The catalog, to be changed. The transaction remembers what it was.
-    fn change(&mut self, id: SessionId) -> &mut Catalog {
-        let before = Arc::clone(&self.engine.catalog);
-        self.session_mut(id).undo.get_or_insert(before);
-        let mut changed = (*self.engine.catalog).clone();
-        changed.plans = Default::default();
-        self.engine.catalog = Arc::new(changed);
-        Arc::make_mut(&mut self.engine.catalog)
-    }
-
     /// Takes a table lock, once for each statement and place.
     fn lock_for_ddl(
         &mut self,
@@ -157,8 +127,9 @@ impl Call<'_> {
     }
 
     /// The name is free; with IF NOT EXISTS a taken one is skipped with a notice (`false`).
-    fn is_free(&mut self, id: SessionId, name: &str, if_not_exists: bool) -> Result<bool, SqlError> {
-        if !self.engine.catalog.has_relation(name) {
+    fn is_free(&mut self, id: SessionId, name: &str, if_not_exists: bool) -> Result<bool, Halt> {
+        if !self.catalog(id).has_relation(name) {
+            self.refuse_contended_name(id, name)?;
             return Ok(true);
         }
         if if_not_exists {
@@ -169,7 +140,7 @@ impl Call<'_> {
             );
             return Ok(false);
         }
-        Err(sql_error(b"42P07", format!("relation \"{name}\" already exists")))
+        Err(sql_error(b"42P07", format!("relation \"{name}\" already exists")).into())
     }
 
     fn create_sequence(
@@ -197,40 +168,59 @@ impl Call<'_> {
         Ok(())
     }
 
-    fn create_view(&mut self, id: SessionId, create: &ast::CreateView) -> Result<(), Halt> {
+    fn create_view(&mut self, id: SessionId, running: &mut Running, create: &ast::CreateView) -> Result<(), Halt> {
         if create.materialized || create.temporary || create.secure {
             return Err(Halt::Refused(Refused::node("kind of view", create)));
         }
+        if create.options != ast::CreateTableOptions::None {
+            return Err(Halt::Refused(Refused::node("option of a view", create)));
+        }
         let name = relation(&create.name)?;
-        if !create.or_replace && !self.is_free(id, &name, create.if_not_exists)? {
+        let known = self.catalog(id).views.get(&name).filter(|_| create.or_replace).cloned();
+        if known.is_none() && !self.is_free(id, &name, create.if_not_exists)? {
             return Ok(());
         }
         // The query must be sound now, not when the view is read.
-        let statement = ast::Statement::Query(create.query.clone());
-        super::planner::plan_statement(&self.engine.catalog, &statement, Vec::new(), &[])?;
-        let columns = create
-            .columns
-            .iter()
-            .map(|column| crate::world::database::sql::fold(&column.name).into())
-            .collect();
+        let columns = super::planner::view_columns(self.catalog(id), create)?;
+        let number = match &known {
+            None => self.engine.store.create_table(),
+            Some(known) => {
+                self.lock_for_ddl(id, running, 0, known.id, TableMode::AccessExclusive)?;
+                let old = super::planner::columns_of(self.catalog(id), known)?;
+                if !columns.starts_with(&old) {
+                    return Err(Halt::Refused(Refused::node(
+                        "CREATE OR REPLACE VIEW that changes the columns there were",
+                        create,
+                    )));
+                }
+                known.id
+            }
+        };
         let view = View {
+            id: number,
             name: Arc::clone(&name),
-            columns,
+            columns: create.columns.iter().map(|column| fold(&column.name).into()).collect(),
             query: create.query.clone(),
         };
         self.change(id).views.insert(name, Arc::new(view));
+        if known.is_none() {
+            self.engine
+                .store
+                .lock_table(id, number, TableMode::AccessExclusive, false)?;
+        }
         Ok(())
     }
 
     /// CREATE INDEX.
     fn create_index(&mut self, id: SessionId, running: &mut Running, create: &ast::CreateIndex) -> Result<(), Halt> {
-        let table = Arc::clone(self.engine.catalog.table(&relation(&create.table_name)?)?);
-        let keys = table::index_keys(&self.engine.catalog, &table, &create.columns)?;
+        self.refuse_concurrently(id, create.concurrently, &create.table_name)?;
+        let table = Arc::clone(self.catalog(id).table(&relation(&create.table_name)?)?);
+        let keys = table::index_keys(self.catalog(id), &table, &create.columns)?;
         let name = match &create.name {
             Some(name) => relation(name)?,
             None => {
                 let base = format!("{}_{}_idx", table.name, table::key_names(&table, &keys).join("_"));
-                self.engine.catalog.free_name(&base, &[])
+                self.catalog(id).free_name(&base, &[])
             }
         };
         if !self.is_free(id, &name, create.if_not_exists)? {
@@ -238,7 +228,7 @@ impl Call<'_> {
         }
         self.lock_for_ddl(id, running, 0, table.id, TableMode::Share)?;
         if let Some(predicate) = &create.predicate {
-            super::planner::condition_of(&self.engine.catalog, &table, predicate, "index predicates")?;
+            super::planner::condition_of(self.catalog(id), &table, predicate, "index predicates")?;
         }
         let include = create.include.iter().map(|column| table.require_column(&fold(column)));
         let include = include.collect::<Result<Vec<usize>, _>>()?;
@@ -268,9 +258,26 @@ impl Call<'_> {
         self.add_index(id, &table.name, index)
     }
 
+    /// CONCURRENTLY waits for everybody whose transaction is open, in steps of its own: without anybody it is like the plain form.
+    fn refuse_concurrently(&self, id: SessionId, concurrently: bool, name: &ast::ObjectName) -> Result<(), Halt> {
+        let others = || {
+            self.engine
+                .sessions
+                .keys()
+                .any(|other| *other != id && self.engine.store.tx_state(*other) != TxState::Idle)
+        };
+        match concurrently && (self.session(id).block == Block::Explicit || others()) {
+            false => Ok(()),
+            true => Err(Halt::Refused(
+                Refused::node("CONCURRENTLY while a transaction is open", name)
+                    .help("create the index before the processes start"),
+            )),
+        }
+    }
+
     /// Adds an index to a table and enters the rows that exist.
     fn add_index(&mut self, id: SessionId, table: &str, new: table::NewIndex) -> Result<(), Halt> {
-        let table = Arc::clone(self.engine.catalog.table(table)?);
+        let table = Arc::clone(self.catalog(id).table(table)?);
         let nulls = if new.nulls_not_distinct {
             Nulls::NotDistinct
         } else {
@@ -322,7 +329,7 @@ impl Call<'_> {
 
     /// Enters every row of a table into a new index.
     fn fill_index(&mut self, id: SessionId, table: &Arc<Table>, place: usize) -> Result<(), Halt> {
-        let target = super::planner::target_of(&self.engine.catalog, table)?;
+        let target = super::planner::target_of(self.catalog(id), table)?;
         let snapshot = self.engine.store.fresh_snapshot(id);
         let versions = self.engine.store.scan(id, &snapshot, table.id)?;
         let Some(index) = target.indexes.get(place) else {
@@ -367,131 +374,28 @@ impl Call<'_> {
         Ok(Some(Key::new(values)))
     }
 
-    fn drop(
-        &mut self,
-        id: SessionId,
-        running: &mut Running,
-        what: ast::ObjectType,
-        if_exists: bool,
-        list: &[ast::ObjectName],
-        cascade: bool,
-    ) -> Result<(), Halt> {
-        let mut found = Vec::new();
-        for name in list {
-            let name = relation(name)?;
-            let (exists, word) = match what {
-                ast::ObjectType::Table => (self.engine.catalog.tables.contains_key(&name), "table"),
-                ast::ObjectType::View => (self.engine.catalog.views.contains_key(&name), "view"),
-                ast::ObjectType::Sequence => (self.engine.catalog.sequences.contains_key(&name), "sequence"),
-                ast::ObjectType::Index => (self.engine.catalog.index(&name).is_some(), "index"),
-                other => return Err(Halt::Refused(plain_refusal(&format!("DROP {other}")))),
-            };
-            if exists {
-                found.push(name);
-            } else if if_exists {
-                self.notice(
-                    id,
-                    Severity::Notice,
-                    format!("{word} \"{name}\" does not exist, skipping"),
-                );
-            } else {
-                let code = if what == ast::ObjectType::Index {
-                    b"42704"
-                } else {
-                    &UNDEFINED_TABLE.0
-                };
-                return Err(sql_error(code, format!("{word} \"{name}\" does not exist")).into());
-            }
-        }
-        match what {
-            ast::ObjectType::Table => self.drop_tables(id, running, &found, cascade),
-            ast::ObjectType::View => {
-                let catalog = self.change(id);
-                found.iter().for_each(|name| drop(catalog.views.remove(name)));
-                Ok(())
-            }
-            ast::ObjectType::Sequence => {
-                let catalog = self.change(id);
-                found.iter().for_each(|name| drop(catalog.sequences.remove(name)));
-                Ok(())
-            }
-            _ => self.drop_indexes(id, running, &found),
-        }
-    }
-
-    fn drop_tables(
-        &mut self,
-        id: SessionId,
-        running: &mut Running,
-        found: &[Arc<str>],
-        cascade: bool,
-    ) -> Result<(), Halt> {
-        for (place, name) in found.iter().enumerate() {
-            let table = self.engine.catalog.table(name)?.id;
-            self.lock_for_ddl(id, running, place, table, TableMode::AccessExclusive)?;
-        }
-        for name in found {
-            let outside = self
-                .engine
-                .catalog
-                .references_to(name)
-                .find(|(child, _)| !found.contains(&child.name));
-            if outside.is_some() && !cascade {
-                let message = format!("cannot drop table {name} because other objects depend on it");
-                return Err(sql_error(b"2BP01", message).into());
-            }
-        }
-        let catalog = self.change(id);
-        for name in found {
-            catalog.tables.remove(name);
-            catalog
-                .sequences
-                .retain(|_, sequence| sequence.owner.as_ref().is_none_or(|(owner, _)| owner != name));
-            for table in catalog.tables.values_mut() {
-                if table.foreign_keys.iter().any(|key| key.parent == *name) {
-                    Arc::make_mut(table).foreign_keys.retain(|key| key.parent != *name);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn drop_indexes(&mut self, id: SessionId, running: &mut Running, found: &[Arc<str>]) -> Result<(), Halt> {
-        for (place, name) in found.iter().enumerate() {
-            let Some((table, index)) = self.engine.catalog.index(name) else {
-                continue;
-            };
-            if index.constraint {
-                let message = format!(
-                    "cannot drop index {name} because constraint {name} on table {} requires it",
-                    table.name
-                );
-                return Err(sql_error(b"2BP01", message).into());
-            }
-            let (table_name, number) = (Arc::clone(&table.name), table.id);
-            self.lock_for_ddl(id, running, place, number, TableMode::AccessExclusive)?;
-            let catalog = self.change(id);
-            if let Some(table) = catalog.tables.get_mut(&table_name) {
-                Arc::make_mut(table).indexes.retain(|index| index.name != *name);
-            }
-        }
-        Ok(())
-    }
-
     /// ANALYZE and VACUUM: from here on the planner knows how many rows there are, of the tables that are named, or of all.
-    pub(super) fn count_rows(&mut self, id: SessionId, text: &str) {
+    pub(super) fn count_rows(&mut self, id: SessionId, running: &mut Running, text: &str) -> Result<(), Halt> {
         let words: Vec<String> = text
             .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
             .map(str::to_lowercase)
             .collect();
-        let all: Vec<Arc<Table>> = self.engine.catalog.tables.values().cloned().collect();
+        let all: Vec<Arc<Table>> = self.catalog(id).tables.values().cloned().collect();
         let named = |table: &&Arc<Table>| words.iter().any(|word| **word == *table.name);
         let mut tables: Vec<Arc<Table>> = all.iter().filter(named).cloned().collect();
         if tables.is_empty() {
             tables = all;
         }
+        // Who changes a definition meanwhile is waited for.
+        for (place, table) in tables.iter().enumerate() {
+            self.lock_for_ddl(id, running, place, table.id, TableMode::ShareUpdateExclusive)?;
+        }
         let snapshot = self.engine.store.fresh_snapshot(id);
         for table in tables {
+            // As it is now that the lock is there.
+            let Some(table) = self.catalog(id).tables.get(&table.name).cloned() else {
+                continue;
+            };
             let rows = self.engine.store.count(id, &snapshot, table.id);
             if table.counted != Some(rows) {
                 let mut changed = (*table).clone();
@@ -501,26 +405,23 @@ impl Call<'_> {
                     .insert(Arc::clone(&table.name), Arc::new(changed));
             }
         }
+        Ok(())
     }
 
-    /// TRUNCATE: the rows are deleted. Departure from Postgres: concurrent snapshots still see them.
+    /// TRUNCATE: the rows are deleted, and the table gets new, empty storage, which older snapshots see as well once it is committed.
     fn truncate(&mut self, id: SessionId, running: &mut Running, truncate: &ast::Truncate) -> Result<(), Halt> {
         let mut tables = Vec::new();
         for name in &truncate.table_names {
             let name = relation(&name.name)?;
             tables.push(Arc::clone(
-                self.engine
-                    .catalog
-                    .tables
-                    .get(&name)
-                    .ok_or_else(|| no_relation(&name))?,
+                self.catalog(id).tables.get(&name).ok_or_else(|| no_relation(&name))?,
             ));
         }
         let cascade = matches!(truncate.cascade, Some(ast::CascadeOption::Cascade));
         let mut place = 0;
         while place < tables.len() {
             let parent = Arc::clone(&tables[place].name);
-            for (child, _) in self.engine.catalog.references_to(&parent) {
+            for (child, _) in self.catalog(id).references_to(&parent) {
                 if tables.iter().any(|table| table.id == child.id) {
                     continue;
                 }
@@ -535,23 +436,16 @@ impl Call<'_> {
         for (place, table) in tables.iter().enumerate() {
             self.lock_for_ddl(id, running, place, table.id, TableMode::AccessExclusive)?;
         }
-        for table in tables.iter().filter(|table| table.counted.is_some()) {
-            let mut changed = (**table).clone();
-            changed.counted = None;
-            self.change(id)
-                .tables
-                .insert(Arc::clone(&table.name), Arc::new(changed));
-        }
         let snapshot = self.engine.store.fresh_snapshot(id);
         for table in &tables {
             for version in self.engine.store.scan(id, &snapshot, table.id)? {
                 self.engine.store.delete(id, table.id, version)?;
             }
+            self.empty_storage(id, table)?;
         }
         if matches!(truncate.identity, Some(ast::TruncateIdentityOption::Restart)) {
             let owned: Vec<_> = self
-                .engine
-                .catalog
+                .catalog(id)
                 .sequences
                 .values()
                 .filter(|sequence| {
@@ -566,6 +460,26 @@ impl Call<'_> {
                 self.engine.store.setval(sequence, 1, false);
             }
         }
+        Ok(())
+    }
+}
+
+impl Call<'_> {
+    /// Gives a table new storage. The old one goes when the transaction commits.
+    fn empty_storage(&mut self, id: SessionId, table: &Table) -> Result<(), Halt> {
+        let mut changed = table.clone();
+        changed.id = self.engine.store.create_table();
+        changed.counted = None;
+        for index in &mut changed.indexes {
+            index.id = self.engine.store.create_index_like(index.id, changed.id);
+        }
+        let number = changed.id;
+        self.change(id)
+            .tables
+            .insert(Arc::clone(&changed.name), Arc::new(changed));
+        self.engine
+            .store
+            .lock_table(id, number, TableMode::AccessExclusive, false)?;
         Ok(())
     }
 }
@@ -593,7 +507,7 @@ fn sequence_options(options: &[ast::SequenceOptions]) -> Result<(i64, i64), Bind
 }
 
 /// A refusal whose place the caller fills in.
-fn plain_refusal(construct: &str) -> Refused {
+pub(super) fn plain_refusal(construct: &str) -> Refused {
     Refused {
         construct: construct.to_owned(),
         line: 0,

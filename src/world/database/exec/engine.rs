@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::machine::{Branch, Column, Rows, Sql, SqlError, SqlState};
+use crate::machine::{Access, Branch, Column, Rows, Sql, SqlError, SqlState};
 use crate::value::Value;
 use crate::world::database::sql::cast::coerce_param;
 use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
+use crate::world::database::sql::settings::Settings;
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Level, SessionId, Stop, Store, TxState, Wakeups};
 
@@ -15,6 +16,7 @@ use super::catalog::Catalog;
 use super::facade::{DbEvent, Failure, Severity};
 use super::journal::{Entry, Journal};
 use super::message::{Message, Planned};
+use super::pacer::Pacer;
 use super::plan::Plan;
 use super::run::{self, Setting};
 use super::services::Serving;
@@ -25,6 +27,8 @@ use super::session::{Block, Deadline, Running, Session};
 pub(super) enum Halt {
     /// It waits.
     Wait,
+    /// It was stopped at a point inside.
+    Between,
     /// It failed.
     Error(SqlError),
     /// The model does not know it.
@@ -35,14 +39,18 @@ impl From<Stop> for Halt {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Wait => Halt::Wait,
-            Stop::Error(error) => Halt::Error(error),
+            Stop::Between => Halt::Between,
+            Stop::Error(error) => error.into(),
         }
     }
 }
 
 impl From<SqlError> for Halt {
     fn from(error: SqlError) -> Self {
-        Halt::Error(error)
+        match Refused::of_error(&error) {
+            Some(refused) => Halt::Refused(refused),
+            None => Halt::Error(error),
+        }
     }
 }
 
@@ -50,7 +58,7 @@ impl From<BindError> for Halt {
     fn from(error: BindError) -> Self {
         match error {
             BindError::Refused(refused) => Halt::Refused(refused),
-            BindError::Sql(error) => Halt::Error(error),
+            BindError::Sql(error) => error.into(),
         }
     }
 }
@@ -66,6 +74,8 @@ pub(super) struct Engine {
     pub(super) drawn: u64,
     /// A session asked for its number (`pg_backend_pid`).
     pub(super) told_its_number: bool,
+    /// Deadlocks are looked for when that is asked for, not in the moment in which they arise.
+    pub(super) patient: bool,
 }
 
 /// One call from outside.
@@ -74,6 +84,8 @@ pub(super) struct Call<'a> {
     pub(super) now: i64,
     pub(super) branch: &'a mut dyn Branch,
     pub(super) events: Vec<DbEvent>,
+    /// Of the statement that runs at the moment.
+    pub(super) pacer: Pacer,
 }
 
 impl Call<'_> {
@@ -99,6 +111,10 @@ impl Call<'_> {
             journal: Journal::default(),
             since: self.now,
             deadline: None,
+            done: Vec::new(),
+            took_snapshot: false,
+            waited: false,
+            stopped: false,
         };
         self.session_mut(id).running = Some(Arc::new(running));
         self.drive(id);
@@ -106,6 +122,13 @@ impl Call<'_> {
 
     /// Lets everybody go on who can, until all are done or blocked; deadlocks end here.
     pub(super) fn settle(&mut self) {
+        let patient = self.engine.patient;
+        self.settle_with(!patient);
+    }
+
+    /// The same; deadlocks end only where they are looked for.
+    pub(super) fn settle_with(&mut self, mut checks: bool) {
+        let again = !self.engine.patient;
         loop {
             match self.engine.store.wakeable() {
                 Wakeups::InTurn(sessions) => {
@@ -117,7 +140,9 @@ impl Call<'_> {
                     let winner = self.branch.choose(sessions.len());
                     self.wake(sessions[winner.min(sessions.len() - 1)]);
                 }
+                Wakeups::Nobody if !checks => break,
                 Wakeups::Nobody => {
+                    checks = again;
                     if let Some(members) = self.engine.store.deadlock() {
                         let victim = match members.len() {
                             0 => break,
@@ -184,30 +209,47 @@ impl Call<'_> {
     }
 
     /// Runs a session's message as far as it goes.
-    fn drive(&mut self, id: SessionId) {
+    pub(super) fn drive(&mut self, id: SessionId) {
         let Some(running) = self.session_mut(id).running.take() else {
             return;
         };
         let mut running = Arc::unwrap_or_clone(running);
+        let session = self.session(id);
+        self.pacer = Pacer {
+            done: running.done.clone(),
+            resumed: running.stopped || running.waited,
+            patient: session.micros("lock_timeout") == 0 && session.micros("statement_timeout") == 0,
+        };
+        running.stopped = false;
+        self.branch.begin(id);
         loop {
-            let message = match self
-                .engine
-                .catalog
-                .plans
-                .get(&running.text, || Message::parse(&running.text))
-            {
+            let catalog = Arc::clone(self.catalog(id));
+            let message = match catalog.plans.get(&running.text, || Message::parse(&running.text)) {
                 Ok(message) => message,
                 Err(refused) => return self.refuse(id, refused),
             };
             let Some(planned) = message.statements.get(running.next) else {
-                return self.finish(id, running);
+                return match self.pass_commit(id) {
+                    true => self.finish(id, running),
+                    false => self.stop(id, running),
+                };
             };
             match self.step(id, &mut running, &message, planned) {
                 Ok(rows) => {
+                    let settings = &self.session(id).settings;
+                    if !rows.columns.is_empty() && *settings != Settings::default() {
+                        let settings = settings.clone();
+                        self.events.push(DbEvent::Styled {
+                            session: id,
+                            result: running.results.len(),
+                            settings,
+                        });
+                    }
                     running.results.push(rows);
                     self.next_statement(id, &mut running);
                 }
                 Err(Halt::Wait) => return self.block(id, running),
+                Err(Halt::Between) => return self.stop(id, running),
                 Err(Halt::Error(error)) => {
                     self.failed(id);
                     let results = running.results;
@@ -215,7 +257,7 @@ impl Call<'_> {
                 }
                 Err(Halt::Refused(refused)) => {
                     self.failed(id);
-                    return self.refuse(id, refused);
+                    return self.refuse(id, planned.located(refused));
                 }
             }
         }
@@ -225,11 +267,48 @@ impl Call<'_> {
         running.next += 1;
         running.snapshot = None;
         running.deadline = None;
+        running.took_snapshot = false;
+        running.waited = false;
+        // What an earlier statement of the same message did counts as well.
+        running.done.clone_from(&self.pacer.done);
         running.journal.clear();
         self.engine.store.finish_statement(id);
     }
 
+    /// Whether a message without BEGIN goes on to its commit, and does not stop before it.
+    fn pass_commit(&mut self, id: SessionId) -> bool {
+        if self.session(id).block != Block::Implicit {
+            return true;
+        }
+        let published = self.published(id);
+        self.pacer.commit(self.branch, id, &published).is_ok()
+    }
+
+    /// What the commit of a session's transaction makes visible.
+    fn published(&self, id: SessionId) -> Vec<Access> {
+        let tables = self.engine.store.written_tables(id);
+        tables
+            .into_iter()
+            .map(|table| Access::Publish { table: table.0 })
+            .collect()
+    }
+
+    /// The statement stops where it is, until it is told to go on.
+    fn stop(&mut self, id: SessionId, mut running: Running) {
+        running.stopped = true;
+        let statement = self.session(id).micros("statement_timeout");
+        running.deadline = (statement > 0).then_some(Deadline {
+            at: running.since + statement,
+            statement: true,
+        });
+        self.session_mut(id).running = Some(Arc::new(running));
+        self.engine.store.outlive_step();
+        let after = self.pacer.done.iter().rev().copied().find(Access::is_told);
+        self.events.push(DbEvent::Stopped { session: id, after });
+    }
+
     fn block(&mut self, id: SessionId, mut running: Running) {
+        running.waited = true;
         let session = self.session(id);
         let lock = session.micros("lock_timeout");
         let statement = session.micros("statement_timeout");
@@ -264,16 +343,16 @@ impl Call<'_> {
 
     pub(super) fn commit(&mut self, id: SessionId) -> Result<(), SqlError> {
         let failed = self.engine.store.tx_state(id) == TxState::Failed;
+        for published in self.published(id) {
+            self.branch.note(id, published);
+        }
         let result = self.engine.store.commit(id);
         if result.is_err() || failed {
             self.undo_ddl(id);
-        } else if let Some(before) = &self.session(id).undo {
-            let before = Arc::clone(before);
-            // What DDL dropped goes for good now.
-            super::ddl::drop_new(&mut self.engine.store, &self.engine.catalog, &before);
+        } else {
+            self.publish_ddl(id);
         }
         let session = self.session_mut(id);
-        session.undo = None;
         session.end_transaction(result.is_ok() && !failed);
         result
     }
@@ -289,7 +368,10 @@ impl Call<'_> {
         self.session_mut(id).sleep = None;
         if self.session(id).block == Block::Explicit {
             self.engine.store.fail(id);
-            self.undo_ddl(id);
+            // With a savepoint, ROLLBACK TO decides what is left.
+            if self.session(id).marks.is_empty() {
+                self.undo_ddl(id);
+            }
         } else {
             self.engine.store.fail(id);
             self.rollback(id);
@@ -307,15 +389,6 @@ impl Call<'_> {
         self.done(id, Err(Failure { results, error }));
     }
 
-    /// The catalog goes back to what it was before the transaction. Departure from Postgres: savepoints do not bound this.
-    fn undo_ddl(&mut self, id: SessionId) {
-        let Some(before) = self.session_mut(id).undo.take() else {
-            return;
-        };
-        super::ddl::drop_new(&mut self.engine.store, &before, &self.engine.catalog);
-        self.engine.catalog = before;
-    }
-
     fn refuse(&mut self, id: SessionId, refused: Refused) {
         self.events.push(DbEvent::Refused {
             session: id,
@@ -328,6 +401,9 @@ impl Call<'_> {
     }
 
     pub(super) fn notice(&mut self, id: SessionId, severity: Severity, text: impl Into<Arc<str>>) {
+        if !self.session(id).hears(severity) {
+            return;
+        }
         self.events.push(DbEvent::Notice {
             session: id,
             severity,
@@ -357,6 +433,7 @@ impl Call<'_> {
     ) -> Result<Rows, Halt> {
         let state = self.engine.store.tx_state(id);
         let kind = &planned.statement.kind;
+        self.refuse_hidden(id, planned)?;
         if state == TxState::Failed
             && !matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_))
         {
@@ -368,9 +445,12 @@ impl Call<'_> {
             return result.map(|()| Rows::default());
         }
         self.open(id);
+        if takes_snapshot(kind) {
+            self.session_mut(id).queried = true;
+        }
         match kind {
             Kind::Sql(statement) if super::ddl::is_query(statement) => {
-                let plan = planned.plan(&self.engine.catalog)?;
+                let plan = self.plan(id, planned)?;
                 planned.note_run(self.engine.store.level(id) == Some(Level::Serializable));
                 let params = std::mem::take(&mut running.params);
                 let result = self.run(id, running, &plan, &params);
@@ -380,6 +460,48 @@ impl Call<'_> {
             Kind::Sql(statement) => self.utility(id, running, planned, statement),
             _ => self.session_statement(id, running, planned, several),
         }
+    }
+
+    /// Names without a schema find nothing of `public` when search_path leaves it out: that is refused where it matters.
+    fn refuse_hidden(&self, id: SessionId, planned: &Planned) -> Result<(), Halt> {
+        if self.session(id).finds_public() {
+            return Ok(());
+        }
+        let refused = |what: &str| {
+            let construct = format!("{what} while search_path is without public");
+            Err(Halt::Refused(
+                planned.refuse(&construct).help("write public. before it"),
+            ))
+        };
+        match &planned.statement.kind {
+            Kind::Sql(statement) => {
+                let mut bare = None;
+                let _ = sqlparser::ast::visit_relations(&**statement, |name| {
+                    if name.0.len() == 1 {
+                        bare = Some(name.to_string());
+                    }
+                    std::ops::ControlFlow::<()>::Continue(())
+                });
+                if let Some(name) = bare {
+                    return refused(&format!("the name {name}"));
+                }
+                match planned.statement.text.to_ascii_lowercase().contains("current_schema") {
+                    true => refused("current_schema"),
+                    false => Ok(()),
+                }
+            }
+            Kind::Lock(_) | Kind::Prepare { .. } | Kind::Execute { .. } => refused("this statement"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The plan of a statement. One that can't be made depends on what others commit.
+    fn plan(&mut self, id: SessionId, planned: &Planned) -> Result<Arc<Plan>, BindError> {
+        let plan = planned.plan(self.catalog(id));
+        if plan.is_err() {
+            self.engine.store.note_catalog_read();
+        }
+        plan
     }
 
     /// Makes sure that there is a transaction.
@@ -405,16 +527,27 @@ impl Call<'_> {
     fn prepare(&mut self, id: SessionId, running: &mut Running, plan: &Plan) -> Result<usize, Halt> {
         let early = self.engine.store.level(id) != Some(Level::ReadCommitted);
         if early && running.snapshot.is_none() {
+            running.took_snapshot |= !self.engine.store.has_snapshot(id);
             running.snapshot = Some(self.engine.store.start_statement(id)?);
         }
         for (place, (table, mode)) in plan.locks.iter().enumerate() {
-            if running.journal.get(place).is_none() {
+            let known = running.journal.get(place).is_some();
+            let access = self.pacer.table(*table, *mode, true);
+            self.pacer.pass(self.branch, id, access, known)?;
+            if !known {
                 self.engine.store.lock_table(id, *table, *mode, false)?;
                 running.journal.push(Entry::Unit);
             }
         }
         if running.snapshot.is_none() {
+            running.took_snapshot = true;
             running.snapshot = Some(self.engine.store.start_statement(id)?);
+        }
+        // A later snapshot would do the same where the statement looks for one row by its key: see `reads`.
+        if running.took_snapshot && (early || !plan.reads.of_one_row) {
+            for table in &plan.reads.tables {
+                self.pacer.note(self.branch, id, Access::Read { table: table.0 });
+            }
         }
         Ok(plan.locks.len())
     }
@@ -436,7 +569,7 @@ impl Call<'_> {
             return Err(run::internal("no snapshot").into());
         };
         let level = self.engine.store.level(id).unwrap_or(Level::ReadCommitted);
-        let catalog = Arc::clone(&self.engine.catalog);
+        let catalog = Arc::clone(self.catalog(id));
         let engine = &mut *self.engine;
         let session = Arc::make_mut(engine.sessions.entry(id).or_default());
         let mut serving = Serving {
@@ -447,6 +580,7 @@ impl Call<'_> {
             statement_time: running.since,
             drawn: &mut engine.drawn,
             told_its_number: &mut engine.told_its_number,
+            looked_at_clock: Default::default(),
         };
         let (rows, affected) = run::run(Setting {
             store: &mut engine.store,
@@ -459,6 +593,8 @@ impl Call<'_> {
             snapshot,
             journal: &mut running.journal,
             done,
+            branch: &mut *self.branch,
+            pacer: &mut self.pacer,
             extra: &[],
         })?;
         Ok(Rows {
@@ -469,17 +605,29 @@ impl Call<'_> {
     }
 
     fn params(&self, id: SessionId, params: &[Value], plan: &Plan) -> Result<Vec<Value>, Halt> {
-        if plan.params.len() > params.len() {
-            let number = params.len() + 1;
-            return Err(sql_error(b"42P02", format!("there is no parameter ${number}")).into());
-        }
-        let mut typed = Vec::with_capacity(params.len());
-        for (value, ty) in params.iter().zip(&plan.params) {
-            let ty = if *ty == Type::Unknown { &Type::Text } else { ty };
-            typed.push(coerce_param(value, ty, &self.session(id).settings)?);
-        }
-        Ok(typed)
+        Ok(given_params(params, plan, &self.session(id).settings)?)
     }
+}
+
+/// The parameters that a plan needs, from the values that were sent.
+pub(super) fn given_params(params: &[Value], plan: &Plan, settings: &Settings) -> Result<Vec<Value>, SqlError> {
+    let mut typed = Vec::with_capacity(plan.params.len());
+    for (number, ty) in &plan.params {
+        let Some(value) = params.get(usize::from(*number).wrapping_sub(1)) else {
+            return Err(sql_error(b"42P02", format!("there is no parameter ${number}")));
+        };
+        let ty = if *ty == Type::Unknown { &Type::Text } else { ty };
+        typed.push(coerce_param(value, ty, settings)?);
+    }
+    Ok(typed)
+}
+
+/// Whether a statement takes the first snapshot of its transaction, after which SET TRANSACTION comes too late.
+fn takes_snapshot(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Sql(_) | Kind::Prepare { .. } | Kind::Execute { .. } | Kind::Do { .. } | Kind::Maintenance
+    )
 }
 
 /// A read-only transaction must not do this.

@@ -3,17 +3,19 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::machine::{Branch, Pid, Renaming, Rows, Sql, SqlError, Usual};
+use crate::machine::{self, Branch, Pid, Renaming, Rows, Sql, SqlError, Usual};
 use crate::value::Value;
 use crate::world::database::sql::parse::Kind;
 use crate::world::database::sql::refuse::BindError;
+use crate::world::database::sql::settings::Settings;
 use crate::world::database::store::{Access, Release};
 
 use super::engine::{Call, Engine};
 use super::message::Message;
+use super::pacer::Pacer;
 use super::planner::Assumption;
 use super::script::Script;
-use super::session::{Block, Session};
+use super::session::{Block, Running, Session};
 
 /// A connection is named by the process that holds it.
 pub type SessionId = Pid;
@@ -57,10 +59,26 @@ pub enum DbEvent {
         /// For whom, as `pg_blocking_pids` says; empty when it sleeps.
         by: Vec<SessionId>,
     },
+    /// The session's statement was stopped at a point inside of it; [`Database::go_on`] lets it go on.
+    Stopped {
+        /// Whose.
+        session: SessionId,
+        /// What it took last; `None` when it has only taken its snapshot.
+        after: Option<machine::Access>,
+    },
     /// The session's message, which waited, goes on (it may be blocked again or done in a later event).
     Woken {
         /// Whose.
         session: SessionId,
+    },
+    /// A result of the message under way is printed under these settings, which are not the defaults.
+    Styled {
+        /// Whose.
+        session: SessionId,
+        /// Its place among the results.
+        result: usize,
+        /// The settings.
+        settings: Settings,
     },
     /// The session's message is finished: a result for each of its statements, or how far it came.
     Done {
@@ -122,7 +140,16 @@ pub enum QueryError {
     Refused(#[from] Refused),
     /// The server would answer with an error.
     #[error(transparent)]
-    Sql(#[from] SqlError),
+    Sql(SqlError),
+}
+
+impl From<SqlError> for QueryError {
+    fn from(error: SqlError) -> QueryError {
+        match crate::world::database::sql::refuse::Refused::of_error(&error) {
+            Some(refused) => QueryError::Refused(refused.into()),
+            None => QueryError::Sql(error),
+        }
+    }
 }
 
 impl From<crate::world::database::sql::refuse::Refused> for Refused {
@@ -212,45 +239,60 @@ impl Database {
 
     /// Whether every statement of the text is known to the model, in this database.
     ///
-    /// Statements that the server would refuse as well (an unknown column, say) are no matter of this. DDL is judged by trying it out on
-    /// a copy.
+    /// Statements that the server would refuse as well (an unknown column, say) are no matter of this: [`Database::prepare`] looks at those
+    /// too. DDL is judged by trying it out on a copy.
+    ///
+    /// # Errors
+    /// SQL that the model does not know, with its place.
     pub fn check(&self, sql: &str) -> Result<(), Refused> {
+        match self.look_at(sql, false) {
+            Err(QueryError::Refused(refused)) => Err(refused),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the server could prepare every statement of the text, in this database: names, types, the number of values, conflict
+    /// targets, functions. Utility statements and DDL are tried out on a copy.
+    ///
+    /// # Errors
+    /// SQL that the model does not know; or what the server would answer before it looked at any row.
+    pub fn prepare(&self, sql: &str) -> Result<(), QueryError> {
+        self.look_at(sql, true)
+    }
+
+    fn look_at(&self, sql: &str, strict: bool) -> Result<(), QueryError> {
         let text: Arc<str> = sql.into();
-        let message = self.engine.catalog.plans.get(&text, || Message::parse(&text))?;
+        let parsed = self.engine.catalog.plans.get(&text, || Message::parse(&text));
+        let message = parsed.map_err(Refused::from)?;
         let mut copy: Option<Database> = None;
         for planned in &message.statements {
             let catalog = copy.as_ref().map_or(&self.engine.catalog, |copy| &copy.engine.catalog);
-            match &planned.statement.kind {
-                Kind::Sql(statement) if super::ddl::is_query(statement) => {
+            let outcome = match &planned.statement.kind {
+                Kind::Sql(statement) if super::ddl::is_query(statement) => match &copy {
+                    None => planned.plan(catalog).map(|_| ()),
                     // A plan depends on the catalog; the one of the copy is not cached.
-                    let result = match &copy {
-                        None => planned.plan(catalog).map(|_| ()),
-                        Some(_) => super::planner::plan_statement(catalog, statement, Vec::new(), &[]).map(|_| ()),
-                    };
-                    if let Err(BindError::Refused(refused)) = result {
-                        return Err(refused_at(planned, refused));
-                    }
-                }
-                Kind::Prepare { .. } if copy.is_none() => {
-                    if let Err(BindError::Refused(refused)) = planned.plan(catalog) {
-                        return Err(refused_at(planned, refused));
-                    }
-                }
-                Kind::Sql(_) => {
+                    Some(_) => super::planner::plan_statement(catalog, statement, Vec::new(), &[]).map(|_| ()),
+                },
+                Kind::Prepare { .. } if copy.is_none() => planned.plan(catalog).map(|_| ()),
+                // A DO block is DDL in a loop; what it can hold is found by doing it.
+                Kind::Sql(_) | Kind::Do { .. } => {
                     let copy = copy.get_or_insert_with(|| self.clone());
-                    let text = Arc::clone(&planned.statement.text);
-                    for event in copy.execute(SCRIPT, &Sql::new(text), 0, &mut Usual) {
-                        if let DbEvent::Refused { mut refused, .. } = event {
-                            if refused.line <= 1 {
-                                refused.column += planned.statement.place.1.saturating_sub(1);
-                            }
-                            refused.line = refused.line.max(1) + planned.statement.place.0.saturating_sub(1);
-                            return Err(refused);
-                        }
-                    }
-                    copy.disconnect(SCRIPT, 0, &mut Usual);
+                    copy.try_out(planned, strict)?;
+                    Ok(())
                 }
-                Kind::Notify { .. } => return Err(planned.refuse("NOTIFY").into()),
+                Kind::Lock(lock) if strict => {
+                    let known = |name: &&String| !catalog.has_relation(name);
+                    match lock.tables.iter().find(known) {
+                        Some(unknown) => Err(super::catalog::no_relation(unknown).into()),
+                        None => Ok(()),
+                    }
+                }
+                Kind::Notify { .. } => return Err(Refused::from(planned.refuse("NOTIFY")).into()),
+                _ => Ok(()),
+            };
+            match outcome {
+                Err(BindError::Refused(refused)) => return Err(refused_at(planned, refused).into()),
+                Err(BindError::Sql(error)) if strict && is_of_preparing(&error) => return Err(error.into()),
                 _ => {}
             }
         }
@@ -284,11 +326,49 @@ impl Database {
         })
     }
 
+    /// Runs a utility statement or DDL on this copy, to see whether it is known.
+    fn try_out(&mut self, planned: &super::message::Planned, strict: bool) -> Result<(), QueryError> {
+        let text = Arc::clone(&planned.statement.text);
+        for event in self.execute(SCRIPT, &Sql::new(text), 0, &mut Usual) {
+            match event {
+                DbEvent::Refused { mut refused, .. } => {
+                    if refused.line <= 1 {
+                        refused.column += planned.statement.place.1.saturating_sub(1);
+                    }
+                    refused.line = refused.line.max(1) + planned.statement.place.0.saturating_sub(1);
+                    return Err(refused.into());
+                }
+                DbEvent::Done {
+                    result: Err(failure), ..
+                } if strict && is_of_preparing(&failure.error) => return Err(failure.error.into()),
+                _ => {}
+            }
+        }
+        self.disconnect(SCRIPT, 0, &mut Usual);
+        Ok(())
+    }
+
+    /// Every table with the names of its columns, and every view without, in order.
+    pub fn relations(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        let catalog = &self.engine.catalog;
+        let tables = catalog.tables.iter().map(|(name, table)| {
+            let columns = table.columns.iter().map(|column| column.name.clone());
+            (name.clone(), columns.collect())
+        });
+        let views = catalog.views.keys().map(|name| (name.clone(), Vec::new()));
+        tables.chain(views).collect()
+    }
+
     /// Sends one message (it may hold several statements) of a session and lets everybody run who can, until each is done or blocked.
     ///
     /// `now` is virtual time in microseconds; `branch` decides what the server leaves open.
     pub fn execute(&mut self, session: SessionId, sql: &Sql, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
         self.call(now, branch, |call| call.send(session, sql))
+    }
+
+    /// A statement that was stopped goes on.
+    pub fn go_on(&mut self, session: SessionId, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        self.call(now, branch, |call| call.drive(session))
     }
 
     /// The connection is gone: its transaction is rolled back, its session locks are released.
@@ -305,12 +385,33 @@ impl Database {
         self.call(now, branch, |call| call.pass_time())
     }
 
+    /// From here on a deadlock lasts until [`Database::check_deadlocks`] looks for one, as it does on the server until a timer fires.
+    pub fn be_patient(&mut self) {
+        self.engine.patient = true;
+    }
+
+    /// Looks for a deadlock and ends it: by its victim, or by letting somebody go before his turn. Without events there was none.
+    pub fn check_deadlocks(&mut self, now: i64, branch: &mut dyn Branch) -> Vec<DbEvent> {
+        let mut call = Call {
+            engine: &mut self.engine,
+            now,
+            branch,
+            events: Vec::new(),
+            pacer: Pacer::default(),
+        };
+        call.settle_with(true);
+        let events = call.events;
+        self.touched.0 = self.engine.store.take_footprint();
+        events
+    }
+
     fn call(&mut self, now: i64, branch: &mut dyn Branch, act: impl FnOnce(&mut Call<'_>)) -> Vec<DbEvent> {
         let mut call = Call {
             engine: &mut self.engine,
             now,
             branch,
             events: Vec::new(),
+            pacer: Pacer::default(),
         };
         act(&mut call);
         call.settle();
@@ -330,10 +431,46 @@ impl Database {
 
     /// Whether the session's message waits.
     pub fn is_blocked(&self, session: SessionId) -> bool {
-        self.engine
-            .sessions
-            .get(&session)
-            .is_some_and(|session| session.running.is_some())
+        self.running(session).is_some_and(|running| !running.stopped)
+    }
+
+    /// Whether the session's statement was stopped at a point inside of it.
+    pub fn is_stopped(&self, session: SessionId) -> bool {
+        self.running(session).is_some_and(|running| running.stopped)
+    }
+
+    fn running(&self, session: SessionId) -> Option<&Running> {
+        self.engine.sessions.get(&session)?.running.as_deref()
+    }
+
+    /// What a statement that was stopped has done last, in words: `has locked a row of jobs`.
+    pub fn tell(&self, after: Option<machine::Access>) -> String {
+        use machine::Access::{Advisory, Key, Row, Sequence, Table, Write};
+        let catalog = &self.engine.catalog;
+        let table = |number: u16| {
+            let mut tables = catalog.tables.values();
+            let known = tables.find(|table| table.id.0 == number);
+            known.map_or_else(|| "a table".to_owned(), |table| table.name.to_string())
+        };
+        match after {
+            Some(Row { table: of, .. }) => format!("has locked a row of {}", table(of)),
+            Some(Write { table: of }) => format!("has written a row of {}", table(of)),
+            Some(Key { index, .. }) => {
+                let mut indexes = catalog.tables.values().flat_map(|table| table.indexes.iter());
+                let known = indexes.find(|known| known.id.0 == index);
+                format!(
+                    "has entered its key in {}",
+                    known.map_or("an index", |index| &index.name)
+                )
+            }
+            Some(Advisory { pair: false, key, .. }) => format!("has asked for the advisory lock {key}"),
+            Some(Advisory { pair: true, key, .. }) => {
+                format!("has asked for the advisory lock {}, {}", key >> 32, key as i32)
+            }
+            Some(Table { table: of, .. }) => format!("has locked {}", table(of)),
+            Some(Sequence { .. }) => "has drawn its number".to_owned(),
+            _ => "its snapshot is from here".to_owned(),
+        }
     }
 
     /// Whether the session is inside a transaction block (also a failed one).
@@ -400,4 +537,10 @@ fn refused_at(planned: &super::message::Planned, refused: crate::world::database
         BindError::Refused(refused) => refused.into(),
         BindError::Sql(_) => planned.refuse("statement").into(),
     }
+}
+
+/// Whether the server answers so before it looks at any row: class 42 and 0A, and literals that their type can't read.
+fn is_of_preparing(error: &SqlError) -> bool {
+    let code = error.code.as_str();
+    code.starts_with("42") || code.starts_with("0A") || matches!(code, "22P02" | "22007" | "22008")
 }

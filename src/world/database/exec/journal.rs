@@ -47,6 +47,11 @@ impl Journal {
         self.entries.push(entry);
     }
 
+    /// How many operations were done.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Nothing done yet.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();

@@ -9,7 +9,7 @@ use crate::world::database::sql::types::{Type, resolve};
 
 use super::catalog::Catalog;
 use super::plan::Plan;
-use super::planner::{Assumption, Virtual, plan_statement};
+use super::planner::{Assumption, Virtual, plan_prepared, plan_statement};
 
 /// A parsed message.
 #[derive(Debug)]
@@ -55,21 +55,23 @@ impl Planned {
     /// The same, with rows from outside under some names.
     pub(crate) fn plan_with(&self, catalog: &Catalog, extra: &[Virtual]) -> Result<Arc<Plan>, BindError> {
         let plan = self.plan.get_or_init(|| {
-            let (statement, declared) = match &self.statement.kind {
-                Kind::Sql(statement) => (statement, Vec::new()),
+            let statement = match &self.statement.kind {
+                Kind::Sql(statement) => statement,
                 Kind::Prepare { types, statement, .. } => {
                     let declared = types
                         .iter()
                         .map(|ty| resolve(ty, &mut |_| None))
                         .collect::<Result<Vec<Type>, _>>()?;
                     match &statement.kind {
-                        Kind::Sql(statement) => (statement, declared),
+                        Kind::Sql(statement) => {
+                            return plan_prepared(catalog, statement, declared).map(Arc::new);
+                        }
                         _ => return Err(self.refuse("PREPARE of a utility statement").into()),
                     }
                 }
                 _ => return Err(self.refuse("statement").into()),
             };
-            plan_statement(catalog, statement, declared, extra).map(Arc::new)
+            plan_statement(catalog, statement, Vec::new(), extra).map(Arc::new)
         });
         plan.clone().map_err(|error| self.placed(error))
     }
@@ -115,11 +117,16 @@ impl Planned {
     /// A refusal without a place gets the statement's.
     pub(crate) fn placed(&self, error: BindError) -> BindError {
         match error {
-            BindError::Refused(mut refused) if refused.line == 0 => {
-                (refused.line, refused.column) = self.statement.place;
-                BindError::Refused(refused)
-            }
+            BindError::Refused(refused) => BindError::Refused(self.located(refused)),
             other => other,
         }
+    }
+
+    /// The refusal, with the statement's place if it had none.
+    pub(crate) fn located(&self, mut refused: Refused) -> Refused {
+        if refused.line == 0 {
+            (refused.line, refused.column) = self.statement.place;
+        }
+        refused
     }
 }

@@ -5,6 +5,7 @@
 
 mod block;
 mod catalog;
+mod changes;
 mod control;
 mod ddl;
 mod engine;
@@ -12,6 +13,7 @@ pub mod facade;
 mod footprint;
 mod journal;
 mod message;
+mod pacer;
 mod plan;
 mod plan_cache;
 mod planner;
@@ -20,6 +22,7 @@ mod run;
 mod script;
 mod services;
 mod session;
+mod settings;
 
 #[cfg(test)]
 mod tests;

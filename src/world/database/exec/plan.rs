@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use crate::world::database::sql::expr::{AggregateCall, Comparison, Expr, SetCall, SortKey};
+use crate::world::database::sql::scope::ParamPlace;
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::{IndexId, Strength, TableId, TableMode, WaitPolicy};
 
 use super::catalog::Table;
-use super::planner::Assumption;
+use super::planner::{Assumption, Reads};
 
 /// Names and types of a result's columns.
 pub(crate) type Columns = Arc<[(Arc<str>, Type)]>;
@@ -25,8 +26,10 @@ pub(crate) struct Plan {
     pub(crate) ctes: Vec<Cte>,
     /// Its sub-selects, of all levels, by number.
     pub(crate) subqueries: Vec<Subquery>,
+    /// What of its result the snapshot decides.
+    pub(crate) reads: Reads,
     /// The types of its parameters.
-    pub(crate) params: Vec<Type>,
+    pub(crate) params: Vec<ParamPlace>,
     /// The table locks it takes before it begins.
     pub(crate) locks: Vec<(TableId, TableMode)>,
     /// Whether it changes rows.
@@ -437,6 +440,8 @@ pub(crate) struct Insert {
     pub(crate) conflict: Option<Conflict>,
     /// `RETURNING`, over the inserted row.
     pub(crate) returning: Option<Vec<Expr>>,
+    /// RETURNING asks for `xmax`, which stands behind the row's own columns in this layout.
+    pub(crate) xmax: Option<Layout>,
 }
 
 /// Where the rows of an INSERT come from; expressions for every column of the table but the generated ones.

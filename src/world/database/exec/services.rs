@@ -1,5 +1,6 @@
 //! What a running statement asks of its session.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::machine::SqlError;
@@ -8,7 +9,7 @@ use crate::world::database::store::SessionId;
 
 use super::facade::{DbEvent, Severity};
 use super::run::Services;
-use super::session::Session;
+use super::session::{Block, Session};
 
 /// A session while one of its statements runs.
 pub(super) struct Serving<'a> {
@@ -19,10 +20,15 @@ pub(super) struct Serving<'a> {
     pub(super) statement_time: i64,
     pub(super) drawn: &'a mut u64,
     pub(super) told_its_number: &'a mut bool,
+    /// Whether the statement asked for a time that was fixed when it began.
+    pub(super) looked_at_clock: Cell<bool>,
 }
 
 impl Services for Serving<'_> {
     fn notice(&mut self, severity: Severity, text: String) {
+        if !self.session.hears(severity) {
+            return;
+        }
         self.events.push(DbEvent::Notice {
             session: self.id,
             severity,
@@ -35,18 +41,27 @@ impl Services for Serving<'_> {
     }
 
     fn transaction_time(&self) -> i64 {
+        // The time of an explicit BEGIN was fixed in a step of its own.
+        if self.session.block != Block::Explicit {
+            self.looked_at_clock.set(true);
+        }
         self.session.began
     }
 
     fn statement_time(&self) -> i64 {
+        self.looked_at_clock.set(true);
         self.statement_time
+    }
+
+    fn looked_at_clock(&self) -> bool {
+        self.looked_at_clock.get()
     }
 
     fn settings(&self) -> &Settings {
         &self.session.settings
     }
 
-    fn setting(&self, name: &str) -> Option<String> {
+    fn setting(&self, name: &str) -> Result<Option<String>, SqlError> {
         self.session.show(&name.to_ascii_lowercase())
     }
 
@@ -82,8 +97,6 @@ impl Services for Serving<'_> {
         *self.drawn += 1;
         *self.drawn
     }
-
-    fn notify(&mut self, _channel: String, _payload: String) {}
 
     fn backend_pid(&mut self, session: SessionId) -> i64 {
         *self.told_its_number = true;

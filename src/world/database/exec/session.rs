@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::machine::{Rows, SqlError};
+use crate::machine::{Access, Rows, SqlError};
 use crate::value::Value;
 use crate::world::database::sql::parse::{IsolationLevel, Modes};
-use crate::world::database::sql::refuse::sql_error;
 use crate::world::database::sql::settings::{DateStyle, Settings};
 use crate::world::database::store::{Level, Snapshot};
 
-use super::catalog::Catalog;
+use super::changes::{Changed, Mark};
+use super::facade::Severity;
 use super::journal::Journal;
+use super::settings;
 
 /// Whether the session is in a transaction block, beside what the store knows of its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     pub(crate) block: Block,
     /// READ ONLY.
     pub(crate) read_only: bool,
+    /// The transaction has taken its first snapshot.
+    pub(crate) queried: bool,
     /// When the transaction began.
     pub(crate) began: i64,
     /// Prepared statements: the message and the statement's place in it.
@@ -46,8 +49,10 @@ pub(crate) struct Session {
     pub(crate) sequences: BTreeMap<Arc<str>, i64>,
     /// The sequence that gave the last value of all.
     pub(crate) last_sequence: Option<Arc<str>>,
-    /// The catalog before this transaction's first DDL.
-    pub(crate) undo: Option<Arc<Catalog>>,
+    /// What this transaction's DDL made of the catalog.
+    pub(crate) changed: Option<Changed>,
+    /// What its savepoints go back to, innermost last.
+    pub(crate) marks: Vec<Mark>,
     /// The message under way.
     pub(crate) running: Option<Arc<Running>>,
     /// When `pg_sleep` ends.
@@ -73,6 +78,14 @@ pub(crate) struct Running {
     pub(crate) since: i64,
     /// When the current wait is given up.
     pub(crate) deadline: Option<Deadline>,
+    /// What the statements before the current one did.
+    pub(crate) done: Vec<Access>,
+    /// Whether the snapshot is the current statement's own.
+    pub(crate) took_snapshot: bool,
+    /// Whether the current statement waits.
+    pub(crate) waited: bool,
+    /// Whether it was stopped at a point inside, and waits for nothing.
+    pub(crate) stopped: bool,
 }
 
 /// When a wait is given up, and why.
@@ -84,74 +97,29 @@ pub(crate) struct Deadline {
     pub(crate) statement: bool,
 }
 
-/// Settings that the model knows but does not act on.
-const IGNORED: &[&str] = &[
-    "application_name",
-    "client_min_messages",
-    "client_encoding",
-    "constraint_exclusion",
-    "extra_float_digits",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-    "intervalstyle",
-    "jit",
-    "log_min_messages",
-    "log_statement",
-    "max_parallel_workers_per_gather",
-    "min_parallel_table_scan_size",
-    "parallel_setup_cost",
-    "parallel_tuple_cost",
-    "plan_cache_mode",
-    "random_page_cost",
-    "row_security",
-    "search_path",
-    "seq_page_cost",
-    "standard_conforming_strings",
-    "synchronous_commit",
-    "work_mem",
-];
-
 impl Session {
-    /// A setting's value as SHOW prints it.
-    pub(crate) fn show(&self, name: &str) -> Option<String> {
+    /// A setting's value as SHOW prints it; `None` when there is no such setting.
+    ///
+    /// # Errors
+    /// A refusal when the value depends on the server.
+    pub(crate) fn show(&self, name: &str) -> Result<Option<String>, SqlError> {
         if let Some(value) = self.values.get(name) {
-            return Some(value.to_string());
+            return Ok(Some(value.to_string()));
         }
-        let value = match name {
-            "timezone" => &*self.settings.time_zone,
-            "datestyle" => "Postgres, MDY",
-            "default_transaction_isolation" => "read committed",
-            "default_transaction_read_only" | "default_transaction_deferrable" | "transaction_deferrable" => "off",
-            "transaction_read_only" => return Some(if self.read_only { "on" } else { "off" }.to_owned()),
-            "deadlock_timeout" => "1s",
-            "lock_timeout" | "statement_timeout" => "0",
-            "server_version" => "15.18",
-            "server_version_num" => "150018",
-            "search_path" => "\"$user\", public",
-            "client_min_messages" => "notice",
-            "application_name" => "",
-            "server_encoding" | "client_encoding" => "UTF8",
-            "standard_conforming_strings" => "on",
-            "intervalstyle" => "postgres",
-            "max_identifier_length" => "63",
-            name if name.starts_with("enable_") => "on",
-            name if name.starts_with("cpu_") || name.starts_with("autovacuum") => "",
-            name if IGNORED.contains(&name) => "",
-            _ => return None,
-        };
-        Some(value.to_owned())
+        Ok(Some(match name {
+            "timezone" => self.settings.time_zone.to_string(),
+            "datestyle" => "Postgres, MDY".to_owned(),
+            "transaction_read_only" => if self.read_only { "on" } else { "off" }.to_owned(),
+            name => return settings::default(name),
+        }))
     }
 
     /// Changes a setting; `None` is its default.
     pub(crate) fn set(&mut self, name: &str, value: Option<String>, local: bool) -> Result<(), SqlError> {
-        let known = self.show(name).is_some() || name.contains('.');
-        if !known {
-            let message = format!("unrecognized configuration parameter \"{name}\"");
-            return Err(sql_error(b"42704", message));
-        }
         let value = match value {
-            Some(value) => Some(normal(name, &value)?),
-            None => None,
+            Some(value) => Some(settings::normal(name, &value)?),
+            None if settings::is_custom(name) || settings::default(name).map_or(true, |known| known.is_some()) => None,
+            None => return Err(settings::unrecognized(name)),
         };
         let before = self.values.get(name).cloned();
         if self.block != Block::None {
@@ -161,16 +129,52 @@ impl Session {
         Ok(())
     }
 
+    /// RESET ALL.
+    pub(crate) fn reset_all(&mut self) {
+        let names: Vec<Arc<str>> = self.values.keys().cloned().collect();
+        for name in names {
+            if self.block != Block::None {
+                self.replaced
+                    .push((Arc::clone(&name), self.values.get(&name).cloned(), false));
+            }
+            self.put(&name, None);
+        }
+    }
+
+    /// Whether unqualified names find the tables.
+    pub(crate) fn finds_public(&self) -> bool {
+        match self.values.get("search_path") {
+            None => true,
+            Some(path) => settings::search_path(path).unwrap_or(true),
+        }
+    }
+
+    /// Whether a message of this severity is sent to the client.
+    pub(crate) fn hears(&self, severity: Severity) -> bool {
+        match (self.values.get("client_min_messages").map(|value| &**value), severity) {
+            (_, Severity::Info) | (None, _) => true,
+            (Some("warning"), severity) => severity == Severity::Warning,
+            (Some("error" | "fatal" | "panic"), _) => false,
+            _ => true,
+        }
+    }
+
+    /// ROLLBACK TO a savepoint: settings go back to what they were there.
+    pub(crate) fn rewind_settings(&mut self, to: usize) {
+        let later = self.replaced.split_off(to.min(self.replaced.len()));
+        for (name, before, _) in later.into_iter().rev() {
+            self.put(&name, before);
+        }
+    }
+
     fn put(&mut self, name: &str, value: Option<Arc<str>>) {
         match name {
             "timezone" => {
                 self.settings.time_zone = value.clone().unwrap_or_else(|| Settings::default().time_zone);
             }
             "datestyle" => {
-                self.settings.date_style = match &value {
-                    Some(style) if style.to_ascii_lowercase().contains("iso") => DateStyle::Iso,
-                    _ => DateStyle::Postgres,
-                };
+                let style = value.as_ref().map(|style| settings::date_style(style));
+                self.settings.date_style = style.and_then(Result::ok).unwrap_or(DateStyle::Postgres);
             }
             _ => {}
         }
@@ -182,11 +186,18 @@ impl Session {
 
     /// The transaction is over: SET LOCAL ends, and after a rollback so does SET.
     pub(crate) fn end_transaction(&mut self, committed: bool) {
+        let mut kept = Vec::new();
         for (name, before, local) in std::mem::take(&mut self.replaced).into_iter().rev() {
-            if local || !committed {
-                self.put(&name, before);
+            match (committed, local) {
+                // SET after SET LOCAL outlives the transaction.
+                (true, true) if !kept.contains(&name) => self.put(&name, before),
+                (true, true) => {}
+                (true, false) => kept.push(name),
+                (false, _) => self.put(&name, before),
             }
         }
+        self.marks.clear();
+        self.queried = false;
         self.block = Block::None;
         self.read_only = false;
         self.began = 0;
@@ -194,7 +205,8 @@ impl Session {
 
     /// A time setting in microseconds.
     pub(crate) fn micros(&self, name: &str) -> i64 {
-        self.show(name).and_then(|value| micros(&value)).unwrap_or(0)
+        let value = self.show(name).ok().flatten();
+        value.and_then(|value| micros(&value)).unwrap_or(0)
     }
 
     /// The level of a transaction that says nothing about it.
@@ -240,37 +252,6 @@ pub(crate) fn level_name(level: Level) -> &'static str {
         Level::RepeatableRead => "repeatable read",
         Level::Serializable => "serializable",
     }
-}
-
-/// A setting's value in the form that SHOW prints, or an error when it is none.
-fn normal(name: &str, value: &str) -> Result<String, SqlError> {
-    let wrong = || sql_error(b"22023", format!("invalid value for parameter \"{name}\": \"{value}\""));
-    Ok(match name {
-        "default_transaction_isolation" | "transaction_isolation" => {
-            let value = value.to_ascii_lowercase();
-            match value.as_str() {
-                "read committed" | "repeatable read" | "serializable" => value,
-                "read uncommitted" => value,
-                _ => return Err(wrong()),
-            }
-        }
-        "deadlock_timeout" | "lock_timeout" | "statement_timeout" => {
-            micros(value).ok_or_else(wrong)?;
-            value.to_owned()
-        }
-        "default_transaction_read_only" | "default_transaction_deferrable" => match value.to_ascii_lowercase().as_str()
-        {
-            "on" | "true" | "yes" | "1" | "t" => "on".to_owned(),
-            "off" | "false" | "no" | "0" | "f" => "off".to_owned(),
-            _ => {
-                return Err(sql_error(
-                    b"22023",
-                    format!("parameter \"{name}\" requires a Boolean value"),
-                ));
-            }
-        },
-        _ => value.to_owned(),
-    })
 }
 
 /// A time setting: milliseconds, or a number with its unit.

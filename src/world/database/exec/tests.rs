@@ -6,6 +6,7 @@
 mod basics;
 mod ddl;
 mod foreign;
+mod known;
 mod locks;
 mod plans;
 mod queries;
@@ -82,6 +83,7 @@ fn story_on(release: Release, schema: &str, script: &str) {
 
 fn tell(event: &DbEvent) -> (Option<Pid>, String) {
     match event {
+        DbEvent::Styled { session, .. } => (Some(*session), String::new()),
         DbEvent::Notice {
             session,
             severity,
@@ -95,6 +97,7 @@ fn tell(event: &DbEvent) -> (Option<Pid>, String) {
             (Some(*session), format!("{word} {text}"))
         }
         DbEvent::Blocked { session, .. } => (Some(*session), "waits".to_owned()),
+        DbEvent::Stopped { session, .. } => (Some(*session), "stops".to_owned()),
         DbEvent::Woken { session } => (Some(*session), String::new()),
         DbEvent::Refused { session, refused } => (Some(*session), format!("REFUSED {refused}")),
         DbEvent::Done { session, result } => {

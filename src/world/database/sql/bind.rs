@@ -17,7 +17,7 @@ use super::refuse::{BindError, Refused};
 use super::scope::{Binder, Scope};
 use super::types::Type;
 
-pub use self::coercion::{assign, castable, coerce, common_type, unify};
+pub use self::coercion::{assign, castable, coerce, common_type, settled, unify};
 pub use self::name::output_name;
 
 /// A bound expression and its type.
@@ -30,11 +30,8 @@ pub fn bind_expr(expr: &ast::Expr, scope: &Scope<'_>, binder: &mut dyn Binder) -
 
 /// Binds a select-list item: as [`bind_expr`], but an unknown literal becomes `text`.
 pub fn bind_output(expr: &ast::Expr, scope: &Scope<'_>, binder: &mut dyn Binder) -> Result<(Expr, Type), BindError> {
-    let (expr, ty) = bind_expr(expr, scope, binder)?;
-    match ty {
-        Type::Unknown => Ok((coerce(expr, &ty, &Type::Text, Context::Implicit, binder)?, Type::Text)),
-        _ => Ok((expr, ty)),
-    }
+    let bound = bind_expr(expr, scope, binder)?;
+    settled(bound, binder)
 }
 
 /// Binds a condition; `clause` ("WHERE", "HAVING", "JOIN/ON", ...) is for the error
@@ -114,7 +111,11 @@ pub fn bind_table_function(
     for arg in args {
         bound.push(bind_expr(call::plain(arg)?, scope, binder)?);
     }
-    call::set_call(name, bound, binder).map(Some)
+    match &**name {
+        "unnest" if bound.len() > 1 => call::unnest_several(bound, binder),
+        name => call::set_call(name, bound, binder),
+    }
+    .map(Some)
 }
 
 /// The types of bound expressions.

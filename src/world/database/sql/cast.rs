@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::calendar::{self, DAY};
 use super::func::math::{Width, bounded};
 use super::numeric;
-use super::refuse::sql_error;
+use super::refuse::{not_modelled, sql_error};
 use super::settings::Settings;
 use super::types::Type;
 use crate::machine::sql::SqlError;
@@ -179,7 +179,7 @@ fn number(value: Value, to: &Type) -> Result<Value, SqlError> {
         },
         (Value::Float(Float(number)), Type::Numeric(_)) => match numeric::from_f64(number) {
             Some(number) => Ok(Value::Numeric(number)),
-            None => Err(sql_error(b"0A000", "numeric NaN and infinity are not modelled")),
+            None => Err(not_modelled("numeric NaN and infinity")),
         },
         (Value::Float(Float(number)), Type::Float4) => Ok(Value::Float(Float(f64::from(number as f32)))),
         (Value::Float(Float(number)), to) => match width(to) {

@@ -254,6 +254,69 @@ impl Expr {
         }
     }
 
+    /// Calls `change` on this expression and on every one below it, children first.
+    pub fn replace(&mut self, change: &mut dyn FnMut(&mut Expr)) {
+        self.for_each_child_mut(&mut |child| child.replace(change));
+        change(self);
+    }
+
+    /// The same, to change them.
+    fn for_each_child_mut(&mut self, visit: &mut dyn FnMut(&mut Expr)) {
+        match self {
+            Expr::Const(_) | Expr::Column { .. } | Expr::Param(_) | Expr::Aggregate(_) | Expr::SetResult(_) => {}
+            Expr::Compare { left, right, .. } | Expr::Distinct { left, right, .. } => {
+                visit(left);
+                visit(right);
+            }
+            Expr::RowCompare { left, right, .. } => left.iter_mut().chain(right.iter_mut()).for_each(visit),
+            Expr::And(list) | Expr::Or(list) | Expr::Coalesce(list) | Expr::Array(list) | Expr::Row(list) => {
+                list.iter_mut().for_each(visit);
+            }
+            Expr::Extreme { args, .. }
+            | Expr::Call { args, .. }
+            | Expr::Volatile { args, .. }
+            | Expr::User { args, .. } => args.iter_mut().for_each(visit),
+            Expr::Not(expr)
+            | Expr::IsNull { expr, .. }
+            | Expr::Is { expr, .. }
+            | Expr::Cast { expr, .. }
+            | Expr::Field { expr, .. } => visit(expr),
+            Expr::In { expr, list, .. } => {
+                visit(expr);
+                list.iter_mut().for_each(visit);
+            }
+            Expr::Case {
+                operand,
+                arms,
+                otherwise,
+            } => {
+                operand.iter_mut().for_each(|operand| visit(operand));
+                for (when, then) in arms.iter_mut() {
+                    visit(when);
+                    visit(then);
+                }
+                otherwise.iter_mut().for_each(|otherwise| visit(otherwise));
+            }
+            Expr::NullIf { value, equal } => {
+                visit(value);
+                visit(equal);
+            }
+            Expr::Quantified { left, array, .. } => {
+                visit(left);
+                visit(array);
+            }
+            Expr::Subscript { array, subscript } => {
+                visit(array);
+                visit(subscript);
+            }
+            Expr::Subquery { kind, .. } => match kind {
+                SubqueryKind::In { left, .. } => left.iter_mut().for_each(visit),
+                SubqueryKind::Quantified { left, .. } => visit(left),
+                SubqueryKind::Scalar | SubqueryKind::Exists | SubqueryKind::Array => {}
+            },
+        }
+    }
+
     /// Whether evaluating it may have effects or wait: it or something below it is [`Volatile`], a function of the
     /// schema or a sub-select.
     pub fn is_volatile(&self) -> bool {
@@ -405,18 +468,10 @@ pub enum Volatile {
     TransactionId,
     /// `pg_backend_pid()`.
     BackendPid,
-    /// `pg_notify(text, text)`.
-    Notify,
     /// `clock_timestamp()`.
     ClockTimestamp,
     /// `gen_random_uuid()`, `uuid_generate_v4()`: drawn from the world, not from chance.
     RandomUuid,
-    /// `pg_blocking_pids(integer)`.
-    BlockingPids,
-    /// `pg_cancel_backend(integer)`.
-    CancelBackend,
-    /// `pg_terminate_backend(integer)`.
-    TerminateBackend,
     /// `pg_get_serial_sequence(text, text)`.
     SerialSequence,
     /// `to_regclass(text)`, and the cast of a text that is not a constant to `regclass`.

@@ -50,6 +50,43 @@ pub(super) fn functions(name: &str) -> Vec<&'static Sig> {
     tables().filter(|sig| sig.name == name).collect()
 }
 
+/// The names of functions that this knows of, for advice on a name that is unknown: those of the tables, and those that the binder reads itself.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    tables().map(|sig| sig.name).chain(OTHERS.iter().copied())
+}
+
+/// What the binder reads itself: aggregates, functions that return sets, forms with any number of arguments.
+const OTHERS: &[&str] = &[
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "array_agg",
+    "string_agg",
+    "bool_and",
+    "bool_or",
+    "every",
+    "json_agg",
+    "jsonb_agg",
+    "json_object_agg",
+    "jsonb_object_agg",
+    "row_number",
+    "rank",
+    "dense_rank",
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "concat",
+    "concat_ws",
+    "format",
+    "generate_series",
+    "unnest",
+    "json_build_object",
+    "jsonb_build_object",
+];
+
 /// The overloads of an operator, by its symbol.
 pub(super) fn operators(symbol: &str) -> Vec<&'static Sig> {
     let tables = [

@@ -77,6 +77,8 @@ pub enum Kind {
         /// The value.
         value: SettingValue,
     },
+    /// `RESET ALL`.
+    ResetAll,
     /// `SHOW name`.
     Show(Arc<str>),
     /// `LOCK TABLE`.
@@ -143,6 +145,9 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, Refused> {
                 snippet(text, error.location),
             )
         })?;
+    if let Some((construct, place)) = tokens::foreign(&tokens) {
+        return Err(Refused::at(construct, place, snippet(text, place)));
+    }
     let mut statements = Vec::new();
     for piece in tokens.split(|token| token.token == Token::SemiColon) {
         let significant = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_) | Token::EOF);

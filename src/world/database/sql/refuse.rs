@@ -43,6 +43,17 @@ impl Refused {
         }
     }
 
+    /// The refusal behind an error of [`not_modelled`]; its place is still to be filled in.
+    pub fn of_error(error: &SqlError) -> Option<Refused> {
+        (error.code == NOT_MODELLED).then(|| Refused {
+            construct: error.message.to_string(),
+            line: 0,
+            column: 0,
+            text: String::new(),
+            help: None,
+        })
+    }
+
     /// The same refusal; it has this place if it had none (types have no place in the syntax tree).
     #[must_use]
     pub fn or_at(mut self, span: Span) -> Refused {
@@ -69,7 +80,16 @@ pub enum BindError {
     Refused(#[from] Refused),
     /// The server would refuse it too, with this error (`42703`, `42883`, ...).
     #[error(transparent)]
-    Sql(#[from] SqlError),
+    Sql(SqlError),
+}
+
+impl From<SqlError> for BindError {
+    fn from(error: SqlError) -> BindError {
+        match Refused::of_error(&error) {
+            Some(refused) => BindError::Refused(refused),
+            None => BindError::Sql(error),
+        }
+    }
 }
 
 impl BindError {
@@ -77,6 +97,15 @@ impl BindError {
     pub fn sql(code: &[u8; 5], message: impl Into<String>) -> BindError {
         BindError::Sql(sql_error(code, message))
     }
+}
+
+/// Marks what the model does not know and learns of only when it evaluates: no server has this state.
+const NOT_MODELLED: SqlState = SqlState(*b"?????");
+
+/// What the model does not know, told as an error because it comes up in the middle of a statement. [`Refused::of_error`] makes the refusal of
+/// it before anybody sees it.
+pub fn not_modelled(construct: impl Into<String>) -> SqlError {
+    SqlError::new(NOT_MODELLED, construct.into())
 }
 
 /// An error of the server from its SQLSTATE and its message.

@@ -30,6 +30,8 @@ pub struct Relation {
     pub offset: u16,
     /// Only `qualified` names find its columns (`excluded` in ON CONFLICT, a table whose columns were merged).
     pub qualified_only: bool,
+    /// A function with one value: the relation's name alone means that value.
+    pub scalar: bool,
 }
 
 /// A column that a name can find.
@@ -58,6 +60,7 @@ impl Relation {
                 .collect(),
             offset,
             qualified_only: false,
+            scalar: false,
         }
     }
 }
@@ -106,7 +109,15 @@ impl<'a> Scope<'a> {
         if let Some((relation, depth)) = self.relation(name) {
             return Ok(relation.whole_row(depth));
         }
+        let mut levels = std::iter::successors(Some(self), |scope| scope.parent);
+        if is_system(name) && levels.any(|scope| !scope.relations.is_empty()) {
+            return Err(no_system_column(name));
+        }
         Err(BindError::sql(b"42703", format!("column \"{name}\" does not exist")))
+    }
+
+    fn has_relations(&self) -> bool {
+        !self.relations.is_empty() || self.parent.is_some_and(Scope::has_relations)
     }
 
     /// What `qualifier.name` means.
@@ -123,6 +134,9 @@ impl<'a> Scope<'a> {
             .enumerate()
             .filter(|(_, column)| &*column.name == name);
         let Some((index, column)) = found.next() else {
+            if is_system(name) {
+                return Err(no_system_column(name));
+            }
             return Err(BindError::sql(
                 b"42703",
                 format!("column {qualifier}.{name} does not exist"),
@@ -177,6 +191,10 @@ impl<'a> Scope<'a> {
 impl Relation {
     /// The relation's visible columns as one row value.
     pub fn whole_row(&self, depth: u16) -> (Expr, Type) {
+        if let (true, [only]) = (self.scalar, self.columns.as_slice()) {
+            let index = self.offset;
+            return (Expr::Column { depth, index }, only.ty.clone());
+        }
         let visible = || self.columns.iter().enumerate().filter(|(_, column)| !column.hidden);
         let fields = visible()
             .map(|(index, _)| Expr::Column {
@@ -189,6 +207,21 @@ impl Relation {
             .collect();
         (Expr::Row(fields), Type::Record(types))
     }
+}
+
+/// Whether a name is that of a column that every table has beside its own.
+pub fn is_system(name: &str) -> bool {
+    matches!(name, "ctid" | "tableoid" | "xmin" | "xmax" | "cmin" | "cmax")
+}
+
+fn no_system_column(name: &str) -> BindError {
+    Refused::span(
+        format!("system column {name}"),
+        sqlparser::tokenizer::Span::empty(),
+        name,
+    )
+    .help("of these, only xmax in the RETURNING of an INSERT is known, for `(xmax = 0) as inserted`")
+    .into()
 }
 
 fn ambiguous(name: &str) -> BindError {
@@ -277,37 +310,84 @@ pub struct UserFunction {
     pub result: Type,
 }
 
-/// The types of a statement's parameters, settled by their first use, as Postgres settles them.
+/// The types of a statement's parameters.
+///
+/// Of a prepared statement each parameter has one type, settled by its first use (and refused with 42P08 by a use as another). Where values are
+/// sent along with the text, they are literals in it: each place settles a type of its own, as `'1'` does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub struct ParamTypes(Vec<Type>);
+pub struct ParamTypes {
+    types: Vec<Type>,
+    /// For literals: the parameter and type of each place; two places of the same type are one.
+    places: Option<Vec<ParamPlace>>,
+}
+
+/// The number of a parameter, from 1, and the type that is needed of it.
+pub type ParamPlace = (u16, Type);
 
 impl ParamTypes {
     /// Types declared beforehand (`PREPARE p(int, text)`).
     pub fn declared(types: Vec<Type>) -> Self {
-        ParamTypes(types)
+        ParamTypes { types, places: None }
     }
 
-    /// The type of `$number` (from 1); [`Type::Unknown`] as long as nothing said so.
-    pub fn get(&self, number: u16) -> Type {
-        self.0
-            .get(usize::from(number).wrapping_sub(1))
-            .cloned()
-            .unwrap_or(Type::Unknown)
-    }
-
-    /// Settles the type of `$number`, unless it is settled already.
-    pub fn settle(&mut self, number: u16, ty: &Type) {
-        let place = usize::from(number).saturating_sub(1);
-        if self.0.len() <= place {
-            self.0.resize(place + 1, Type::Unknown);
-        }
-        if self.0[place] == Type::Unknown {
-            self.0[place] = ty.base();
+    /// Values that are literals in the text. Those of a known type have it everywhere.
+    pub fn literals(types: Vec<Type>) -> Self {
+        ParamTypes {
+            types,
+            places: Some(Vec::new()),
         }
     }
 
-    /// All of them, in order.
-    pub fn types(&self) -> &[Type] {
-        &self.0
+    /// What `$number` is where it stands: its number among those that [`places`](ParamTypes::places) gives, and its type;
+    /// [`Type::Unknown`] as long as nothing said so.
+    pub fn bind(&mut self, number: u16) -> (u16, Type) {
+        let known = self.types.get(usize::from(number).wrapping_sub(1));
+        let ty = known.cloned().unwrap_or(Type::Unknown);
+        match self.places.is_some() {
+            true => (self.place(number, ty.clone()), ty),
+            false => (number, ty),
+        }
+    }
+
+    /// Settles the type of a parameter of unknown type that [`bind`](ParamTypes::bind) gave; returns its number from now on.
+    pub fn settle(&mut self, number: u16, ty: &Type) -> Result<u16, BindError> {
+        let ty = ty.base();
+        let at = usize::from(number).saturating_sub(1);
+        if let Some(places) = &self.places {
+            let parameter = places.get(at).map_or(number, |(parameter, _)| *parameter);
+            return Ok(self.place(parameter, ty));
+        }
+        if self.types.len() <= at {
+            self.types.resize(at + 1, Type::Unknown);
+        }
+        if self.types[at] == Type::Unknown {
+            self.types[at] = ty;
+        } else if !self.types[at].same(&ty) {
+            let (one, other) = (self.types[at].plain_name(), ty.plain_name());
+            return Err(BindError::sql(
+                b"42P08",
+                format!("inconsistent types deduced for parameter ${number}: {one} versus {other}"),
+            ));
+        }
+        Ok(number)
+    }
+
+    fn place(&mut self, parameter: u16, ty: Type) -> u16 {
+        let places = self.places.get_or_insert_default();
+        let wanted = (parameter, ty);
+        let known = places.iter().position(|place| *place == wanted);
+        let at = known.unwrap_or_else(|| {
+            places.push(wanted);
+            places.len() - 1
+        });
+        at as u16 + 1
+    }
+
+    /// All of them, in the order of their numbers.
+    pub fn places(&self) -> Vec<ParamPlace> {
+        match &self.places {
+            Some(places) => places.clone(),
+            None => (1..).zip(self.types.iter().cloned()).collect(),
+        }
     }
 }

@@ -28,6 +28,8 @@ pub enum SetFunction {
     GenerateSubscripts,
     /// `unnest(array)`
     Unnest,
+    /// `unnest(array, array, ...)`
+    UnnestSeveral,
     /// `jsonb_array_elements`
     JsonElements,
     /// `jsonb_array_elements_text`
@@ -95,6 +97,19 @@ pub fn rows(call: &SetCall, env: &mut dyn Env) -> Result<Vec<Vec<Value>>, Stop> 
     for arg in call.args.iter() {
         args.push(eval(arg, env)?);
     }
+    if call.function == SetFunction::UnnestSeveral {
+        let items = |arg: &Value| match arg {
+            Value::Array(items) => items.to_vec(),
+            _ => Vec::new(),
+        };
+        let columns: Vec<Vec<Value>> = args.iter().map(items).collect();
+        let longest = columns.iter().map(Vec::len).max().unwrap_or(0);
+        let rows = (0..longest).map(|at| {
+            let cell = |column: &Vec<Value>| column.get(at).cloned().unwrap_or_default();
+            columns.iter().map(cell).collect()
+        });
+        return Ok(rows.collect());
+    }
     if args.iter().any(Value::is_null) {
         return Ok(Vec::new());
     }
@@ -106,7 +121,7 @@ pub fn rows(call: &SetCall, env: &mut dyn Env) -> Result<Vec<Vec<Value>>, Stop> 
             (Value::Array(items), Value::Int(1)) => single((1..=items.len() as i64).map(Value::Int).collect()),
             _ => Vec::new(),
         },
-        SetFunction::Unnest => match &args[0] {
+        SetFunction::Unnest | SetFunction::UnnestSeveral => match &args[0] {
             Value::Array(items) => single(items.to_vec()),
             _ => Vec::new(),
         },

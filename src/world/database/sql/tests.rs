@@ -102,7 +102,7 @@ fn query_value(query: &ast::Query) -> Result<(Arc<str>, Type, Value), BindError>
 fn stopped(stop: Stop) -> BindError {
     match stop {
         Stop::Error(error) => error.into(),
-        Stop::Wait => panic!("nothing waits here"),
+        Stop::Wait | Stop::Between => panic!("nothing waits here"),
     }
 }
 

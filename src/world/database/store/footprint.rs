@@ -124,4 +124,18 @@ impl Store {
     pub(super) fn note(&mut self, resource: Resource, kind: AccessKind) {
         self.footprint.0.push(Access { resource, kind });
     }
+
+    /// Notes that the definitions of relations were changed, and whether others see it now.
+    pub fn note_catalog(&mut self, published: bool) {
+        let kind = match published {
+            true => AccessKind::Publish,
+            false => AccessKind::Write,
+        };
+        self.note(Resource::Everything, kind);
+    }
+
+    /// Notes that an outcome depends on which relations there are.
+    pub fn note_catalog_read(&mut self) {
+        self.note(Resource::Everything, AccessKind::Read);
+    }
 }

@@ -87,6 +87,9 @@ pub enum Stop {
     /// The session now waits; [`Store::waiting`] says for what. Attempt the operation again when it is its turn.
     #[error("the session waits")]
     Wait,
+    /// It stands between two operations, so that other sessions can come between.
+    #[error("the statement was stopped")]
+    Between,
     /// It failed.
     #[error(transparent)]
     Error(#[from] SqlError),
@@ -184,6 +187,16 @@ impl Store {
     pub fn create_parts_index(&mut self, table: TableId) -> IndexId {
         let id = self.create_index(table, None);
         self.index_mut(id).parts = true;
+        id
+    }
+
+    /// The same for another table, of the kind of one that there is.
+    pub fn create_index_like(&mut self, index: IndexId, table: TableId) -> IndexId {
+        let known = self.index(index);
+        let (unique, hashed, parts) = (known.unique, known.hashed, known.parts);
+        let id = self.create_index(table, unique);
+        let new = self.index_mut(id);
+        (new.hashed, new.parts) = (hashed, parts);
         id
     }
 

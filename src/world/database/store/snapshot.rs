@@ -250,10 +250,29 @@ impl Store {
     }
 
     /// How many versions of a table a snapshot sees, read by nobody: what CREATE INDEX and ANALYZE count.
-    pub fn count(&self, session: SessionId, snapshot: &Snapshot, table: TableId) -> u32 {
+    pub fn count(&mut self, session: SessionId, snapshot: &Snapshot, table: TableId) -> u32 {
+        self.note(Resource::Table(table), AccessKind::Read);
         let snap = self.snap(session, snapshot);
         let versions = self.heap(table).versions.iter();
         versions.filter(|version| snap.sees(session, version)).count() as u32
+    }
+
+    /// Whether the snapshot shows two rows with the same values in these columns, which are unique: one that was deleted meanwhile, and one
+    /// that the session has made since. Only a look, without marks.
+    pub fn shows_twins(&self, session: SessionId, snapshot: &Snapshot, table: TableId, columns: &[usize]) -> bool {
+        let heap = self.heap(table);
+        if !heap.touched_by(session) {
+            return false;
+        }
+        let snap = self.snap(session, snapshot);
+        let visible = heap.versions.iter().filter(|version| snap.sees(session, version));
+        let keys: Vec<Vec<&Value>> = visible
+            .map(|version| columns.iter().map(|column| &version.values[*column]).collect())
+            .collect();
+        let twins = |(place, key): (usize, &Vec<&Value>)| {
+            !key.iter().any(|value| value.is_null()) && keys[..place].contains(key)
+        };
+        keys.iter().enumerate().any(twins)
     }
 
     /// The visible versions that an index finds, in the index's order (NULLs last, then heap order). At SERIALIZABLE this

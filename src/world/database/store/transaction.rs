@@ -170,6 +170,13 @@ impl Store {
         Ok(())
     }
 
+    /// The tables that a session's running transaction has written.
+    pub fn written_tables(&self, session: SessionId) -> Vec<TableId> {
+        let tables = self.tables.iter().enumerate();
+        let written = tables.filter(|(_, heap)| heap.as_ref().is_some_and(|heap| heap.touched_by(session)));
+        written.map(|(place, _)| TableId(place as u16)).collect()
+    }
+
     /// What is in a table's indexes is no longer in doubt.
     fn note_keys(&mut self, table: TableId) {
         for place in 0..self.indexes.len() {

@@ -332,6 +332,11 @@ impl Store {
         Stop::Wait
     }
 
+    /// A statement is stopped: its snapshot outlives this step, so what commits until it goes on is not in it.
+    pub fn outlive_step(&mut self) {
+        self.note(Resource::Everything, AccessKind::Read);
+    }
+
     /// The wait is over, one way or the other: its place in a queue goes.
     pub(super) fn drop_wait(&mut self, session: SessionId) {
         let Some(wait) = self

@@ -16,7 +16,7 @@ use crate::world::database::sql::fold;
 use crate::world::database::sql::refuse::{Refused, sql_error};
 use crate::world::database::store::{KeyCheck, SessionId, TableMode};
 
-use super::table::{NewIndex, column_type, foreign_key};
+use super::table::{NewIndex, column_type, foreign_key, known_key};
 use super::{plain_refusal, relation};
 
 impl Call<'_> {
@@ -27,7 +27,7 @@ impl Call<'_> {
         alter: &ast::AlterTable,
     ) -> Result<(), Halt> {
         let name = relation(&alter.name)?;
-        let Some(table) = self.engine.catalog.tables.get(&name) else {
+        let Some(table) = self.catalog(id).tables.get(&name) else {
             if alter.if_exists {
                 self.notice(
                     id,
@@ -57,7 +57,7 @@ impl Call<'_> {
         alter: &ast::AlterTable,
     ) -> Result<(), Halt> {
         use ast::AlterTableOperation as Op;
-        let table = Arc::clone(self.engine.catalog.table(name)?);
+        let table = Arc::clone(self.catalog(id).table(name)?);
         let mut place = 0;
         for operation in &alter.operations {
             let (parent, mode) = match operation {
@@ -72,9 +72,17 @@ impl Call<'_> {
                         None => continue,
                     }
                 }
+                // The key has a trigger at its other end.
+                Op::DropConstraint { name, .. } => {
+                    let name = fold(name);
+                    match table.foreign_keys.iter().find(|key| *key.name == *name) {
+                        Some(key) => (Arc::clone(&key.parent), TableMode::AccessExclusive),
+                        None => continue,
+                    }
+                }
                 _ => continue,
             };
-            let parent = self.engine.catalog.table(&parent)?.id;
+            let parent = self.catalog(id).table(&parent)?.id;
             place += 1;
             self.lock_for_ddl(id, running, place, parent, mode)?;
         }
@@ -83,7 +91,7 @@ impl Call<'_> {
 
     fn alter(&mut self, id: SessionId, name: &Arc<str>, operation: &ast::AlterTableOperation) -> Result<(), Halt> {
         use ast::AlterTableOperation as Op;
-        let table = Arc::clone(self.engine.catalog.table(name)?);
+        let table = Arc::clone(self.catalog(id).table(name)?);
         match operation {
             Op::AddConstraint { constraint, not_valid } => self.add_constraint(id, &table, constraint, *not_valid),
             Op::ValidateConstraint { name } => self.validate(id, &table, &fold(name)),
@@ -116,6 +124,7 @@ impl Call<'_> {
                 old_column_name,
                 new_column_name,
             } => {
+                self.refuse_under_views(id, table.id, "RENAME COLUMN")?;
                 let column = table.require_column(&fold(old_column_name))?;
                 let mut changed = (*table).clone();
                 changed.columns[column].name = fold(new_column_name).into();
@@ -133,9 +142,10 @@ impl Call<'_> {
 
     /// Tests every row of a table against NOT NULL and CHECK.
     fn verify(&mut self, id: SessionId, name: &str) -> Result<(), Halt> {
-        let table = Arc::clone(self.engine.catalog.table(name)?);
-        let target = target_of(&self.engine.catalog, &table)?;
+        let table = Arc::clone(self.catalog(id).table(name)?);
+        let target = target_of(self.catalog(id), &table)?;
         let settings = self.session(id).settings.clone();
+        let began = self.session(id).began;
         for row in self.rows(id, &table)? {
             if let Err(error) = check_row(&target, &row) {
                 let column = table
@@ -152,7 +162,7 @@ impl Call<'_> {
                 });
             }
             for (check, expr) in &target.checks {
-                if eval(expr, &mut RowEnv::new(&row, &settings))? == Value::Bool(false) {
+                if eval(expr, &mut RowEnv::new(&row, &settings).at(began))? == Value::Bool(false) {
                     let message =
                         format!("check constraint \"{check}\" of relation \"{name}\" is violated by some row");
                     return Err(sql_error(b"23514", message).into());
@@ -181,6 +191,9 @@ impl Call<'_> {
         let given = |name: &Option<ast::Ident>| name.as_ref().map(|name| Arc::<str>::from(fold(name)));
         match constraint {
             ast::TableConstraint::PrimaryKey(key) => {
+                known_key(key.characteristics.as_ref())?;
+                let include = key.include.iter().map(|column| table.require_column(&fold(column)));
+                let include = include.collect::<Result<Vec<usize>, _>>()?;
                 if table.primary_key().is_some() {
                     let message = format!("multiple primary keys for table \"{}\" are not allowed", table.name);
                     return Err(sql_error(b"42P16", message).into());
@@ -192,15 +205,18 @@ impl Call<'_> {
                 }
                 self.replace(id, changed);
                 self.verify(id, &table.name)?;
-                self.add_unique(id, table, given(&key.name), columns, true, false)
+                self.add_unique(id, table, given(&key.name), (columns, include), true, false)
             }
             ast::TableConstraint::Unique(key) => {
+                known_key(key.characteristics.as_ref())?;
+                let include = key.include.iter().map(|column| table.require_column(&fold(column)));
+                let include = include.collect::<Result<Vec<usize>, _>>()?;
                 let columns = named_columns(table, &key.columns)?;
                 let not_distinct = key.nulls_distinct == ast::NullsDistinctOption::NotDistinct;
-                self.add_unique(id, table, given(&key.name), columns, false, not_distinct)
+                self.add_unique(id, table, given(&key.name), (columns, include), false, not_distinct)
             }
             ast::TableConstraint::Check(check) => {
-                condition_of(&self.engine.catalog, table, &check.expr, "check constraints")?;
+                condition_of(self.catalog(id), table, &check.expr, "check constraints")?;
                 let name = given(&check.name).unwrap_or_else(|| format!("{}_check", table.name).into());
                 let mut changed = (**table).clone();
                 changed.checks.push(Check {
@@ -219,7 +235,7 @@ impl Call<'_> {
                 for column in &key.columns {
                     columns.push(table.require_column(&fold(column))?);
                 }
-                let new = foreign_key(&self.engine.catalog, table, &[], given(&key.name), columns, key)?;
+                let new = foreign_key(self.catalog(id), table, &[], given(&key.name), columns, key)?;
                 if !not_valid {
                     self.check_references(id, table, &new)?;
                 }
@@ -247,7 +263,7 @@ impl Call<'_> {
 
     /// Tests that every row of a table refers to a row that is there.
     fn check_references(&mut self, id: SessionId, table: &Arc<Table>, key: &ForeignKey) -> Result<(), Halt> {
-        let parent = Arc::clone(self.engine.catalog.table(&key.parent)?);
+        let parent = Arc::clone(self.catalog(id).table(&key.parent)?);
         let parents = self.rows(id, &parent)?;
         for row in self.rows(id, table)? {
             let wanted: Vec<&Value> = key.columns.iter().map(|column| &row[*column]).collect();
@@ -273,7 +289,7 @@ impl Call<'_> {
         id: SessionId,
         table: &Arc<Table>,
         name: Option<Arc<str>>,
-        columns: Vec<usize>,
+        (columns, include): (Vec<usize>, Vec<usize>),
         primary: bool,
         nulls_not_distinct: bool,
     ) -> Result<(), Halt> {
@@ -283,7 +299,7 @@ impl Call<'_> {
                 true => format!("{}_pkey", table.name),
                 false => format!("{}_{}_key", table.name, names.join("_")),
             };
-            self.engine.catalog.free_name(&base, &[])
+            self.catalog(id).free_name(&base, &[])
         });
         let new = NewIndex {
             name,
@@ -295,7 +311,7 @@ impl Call<'_> {
             primary,
             constraint: true,
             predicate: None,
-            include: Vec::new(),
+            include,
         };
         self.add_index(id, &table.name, new)
     }
@@ -367,7 +383,7 @@ impl Call<'_> {
         self.rewrite(id, &table.name)?;
         self.verify(id, &table.name)?;
         for constraint in constraints {
-            let table = Arc::clone(self.engine.catalog.table(&table.name)?);
+            let table = Arc::clone(self.catalog(id).table(&table.name)?);
             self.add_constraint(id, &table, &constraint, false)?;
         }
         Ok(())
@@ -376,15 +392,16 @@ impl Call<'_> {
     /// Gives every row the columns that it does not have yet. Departure from Postgres: rows move to the end of the heap, in
     /// their old order, so that nobody can tell.
     fn rewrite(&mut self, id: SessionId, name: &str) -> Result<(), Halt> {
-        let table = Arc::clone(self.engine.catalog.table(name)?);
-        let target = target_of(&self.engine.catalog, &table)?;
+        let table = Arc::clone(self.catalog(id).table(name)?);
+        let target = target_of(self.catalog(id), &table)?;
         let settings = self.session(id).settings.clone();
+        let began = self.session(id).began;
         let snapshot = self.engine.store.fresh_snapshot(id);
         for version in self.engine.store.scan(id, &snapshot, table.id)? {
             let mut values = self.engine.store.row(table.id, version).to_vec();
             let empty: Arc<[Value]> = Arc::new([]);
             for default in &target.defaults[values.len()..] {
-                values.push(eval(default, &mut RowEnv::new(&empty, &settings))?);
+                values.push(eval(default, &mut RowEnv::new(&empty, &settings).at(began))?);
             }
             let row: Arc<[Value]> = values.into();
             let next = self

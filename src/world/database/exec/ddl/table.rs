@@ -53,6 +53,11 @@ impl Call<'_> {
         if create.partition_by.is_some() || create.inherits.is_some() || create.partition_of.is_some() {
             return Err(Halt::Refused(Refused::node("partitioned or inheriting table", create)));
         }
+        if create.temporary || create.on_commit.is_some() {
+            let refused =
+                Refused::node("temporary table", &create.name).help("create a plain table under a name of its own");
+            return Err(Halt::Refused(refused));
+        }
         if create.like.is_some() || create.clone.is_some() {
             return Err(Halt::Refused(Refused::node("CREATE TABLE ... LIKE", create)));
         }
@@ -63,7 +68,7 @@ impl Call<'_> {
         if let Some(query) = &create.query {
             return self.create_table_as(id, running, create, &name, query);
         }
-        let catalog = Arc::clone(&self.engine.catalog);
+        let catalog = Arc::clone(self.catalog(id));
         let mut draft = Draft::new(&catalog, &name);
         for column in &create.columns {
             draft.column(column)?;
@@ -72,6 +77,16 @@ impl Call<'_> {
             draft.constraint(constraint)?;
         }
         draft.finish_checks()?;
+        let parents: Vec<Arc<str>> = draft
+            .table
+            .foreign_keys
+            .iter()
+            .map(|key| Arc::clone(&key.parent))
+            .collect();
+        for (place, parent) in parents.iter().filter(|parent| **parent != name).enumerate() {
+            let parent = catalog.table(parent)?.id;
+            self.lock_for_ddl(id, running, place, parent, TableMode::ShareRowExclusive)?;
+        }
         self.make(id, draft)?;
         Ok(Rows::default())
     }
@@ -86,7 +101,7 @@ impl Call<'_> {
         query: &ast::Query,
     ) -> Result<Rows, Halt> {
         let statement = ast::Statement::Query(Box::new(query.clone()));
-        let catalog = Arc::clone(&self.engine.catalog);
+        let catalog = Arc::clone(self.catalog(id));
         let plan = Arc::new(plan_statement(&catalog, &statement, Vec::new(), &[])?);
         let rows = self.run(id, running, &plan, &[])?;
         let mut draft = Draft::new(&catalog, name);
@@ -143,7 +158,7 @@ impl Call<'_> {
         for index in indexes {
             self.add_index(id, &name, index)?;
         }
-        Ok(Arc::clone(self.engine.catalog.table(&name)?))
+        Ok(Arc::clone(self.catalog(id).table(&name)?))
     }
 }
 
@@ -220,13 +235,17 @@ impl<'c> Draft<'c> {
                 self.table.columns[place].source = Source::Default(Box::new(expr.clone()))
             }
             ast::ColumnOption::PrimaryKey(key) => {
+                known_key(key.characteristics.as_ref())?;
                 let name = given(&key.name);
-                self.unique(name, vec![place], true, false)?;
+                let include = self.include(&key.include)?;
+                self.unique(name, vec![place], true, false, include)?;
             }
             ast::ColumnOption::Unique(key) => {
+                known_key(key.characteristics.as_ref())?;
                 let name = given(&key.name);
                 let not_distinct = key.nulls_distinct == ast::NullsDistinctOption::NotDistinct;
-                self.unique(name, vec![place], false, not_distinct)?;
+                let include = self.include(&key.include)?;
+                self.unique(name, vec![place], false, not_distinct, include)?;
             }
             ast::ColumnOption::ForeignKey(key) => self.foreign_key(given(&key.name), vec![place], key)?,
             ast::ColumnOption::Check(check) => {
@@ -267,13 +286,17 @@ impl<'c> Draft<'c> {
         let name = |name: &Option<ast::Ident>| name.as_ref().map(|name| Arc::from(fold(name)));
         match constraint {
             ast::TableConstraint::PrimaryKey(key) => {
+                known_key(key.characteristics.as_ref())?;
                 let columns = self.plain_columns(&key.columns)?;
-                self.unique(name(&key.name), columns, true, false)
+                let include = self.include(&key.include)?;
+                self.unique(name(&key.name), columns, true, false, include)
             }
             ast::TableConstraint::Unique(key) => {
+                known_key(key.characteristics.as_ref())?;
                 let columns = self.plain_columns(&key.columns)?;
                 let not_distinct = key.nulls_distinct == ast::NullsDistinctOption::NotDistinct;
-                self.unique(name(&key.name), columns, false, not_distinct)
+                let include = self.include(&key.include)?;
+                self.unique(name(&key.name), columns, false, not_distinct, include)
             }
             ast::TableConstraint::ForeignKey(key) => {
                 let mut columns = Vec::new();
@@ -296,6 +319,10 @@ impl<'c> Draft<'c> {
             .ok_or_else(|| BindError::sql(b"42703", format!("column \"{name}\" named in key does not exist")))
     }
 
+    fn include(&self, columns: &[ast::Ident]) -> Result<Vec<usize>, BindError> {
+        columns.iter().map(|column| self.key_column(&fold(column))).collect()
+    }
+
     fn plain_columns(&self, columns: &[ast::IndexColumn]) -> Result<Vec<usize>, BindError> {
         columns
             .iter()
@@ -312,6 +339,7 @@ impl<'c> Draft<'c> {
         columns: Vec<usize>,
         primary: bool,
         nulls_not_distinct: bool,
+        include: Vec<usize>,
     ) -> Result<(), BindError> {
         if primary {
             if self.indexes.iter().any(|index| index.primary) || self.table.primary_key().is_some() {
@@ -350,7 +378,7 @@ impl<'c> Draft<'c> {
             primary,
             constraint: true,
             predicate: None,
-            include: Vec::new(),
+            include,
         };
         // Postgres makes the primary key's index first.
         match primary {
@@ -514,6 +542,18 @@ pub(super) fn foreign_key(
         on_update: action(key.on_update),
     })
 }
+
+/// A key that is checked at once; others would be checked when the statement or the transaction ends.
+pub(super) fn known_key(characteristics: Option<&ast::ConstraintCharacteristics>) -> Result<(), BindError> {
+    if characteristics.is_some_and(|said| said.deferrable == Some(true) || said.initially == Some(DEFERRED)) {
+        return Err(plain_refusal("DEFERRABLE unique constraint")
+            .help("leave DEFERRABLE out, if no statement relies on it")
+            .into());
+    }
+    Ok(())
+}
+
+const DEFERRED: ast::DeferrableInitial = ast::DeferrableInitial::Deferred;
 
 fn plain(keys: &[IndexKey]) -> Vec<usize> {
     keys.iter()

@@ -10,7 +10,7 @@ use crate::world::database::sql::bind::{bind_expr, coerce};
 use crate::world::database::sql::cast::Context;
 use crate::world::database::sql::eval::{Env, eval};
 use crate::world::database::sql::expr::{SubqueryKind, Volatile};
-use crate::world::database::sql::refuse::{BindError, sql_error};
+use crate::world::database::sql::refuse::{BindError, not_modelled};
 use crate::world::database::sql::scope::Scope;
 use crate::world::database::sql::settings::Settings;
 use crate::world::database::sql::types::Type;
@@ -26,6 +26,7 @@ pub(crate) fn constant_of(
     expr: &ast::Expr,
     ty: &Type,
     settings: &Settings,
+    time: i64,
 ) -> Result<Value, BindError> {
     let mut planner = Planner::bare(catalog);
     let ty = if *ty == Type::Unknown { &Type::Text } else { ty };
@@ -34,9 +35,9 @@ pub(crate) fn constant_of(
         coerce(expr, &from, ty, Context::Assignment, planner)
     })?;
     let row: Arc<[Value]> = Arc::new([]);
-    eval(&bound, &mut RowEnv::new(&row, settings)).map_err(|stop| match stop {
-        Stop::Error(error) => BindError::Sql(error),
-        Stop::Wait => BindError::sql(b"0A000", "a parameter cannot wait"),
+    eval(&bound, &mut RowEnv::new(&row, settings).at(time)).map_err(|stop| match stop {
+        Stop::Error(error) => error.into(),
+        Stop::Wait | Stop::Between => BindError::sql(b"0A000", "a parameter cannot wait"),
     })
 }
 
@@ -44,18 +45,24 @@ pub(crate) fn constant_of(
 pub(crate) struct RowEnv<'a> {
     row: &'a [Value],
     settings: &'a Settings,
+    time: i64,
 }
 
 impl<'a> RowEnv<'a> {
     /// Evaluation over a row.
     pub(crate) fn new(row: &'a Arc<[Value]>, settings: &'a Settings) -> Self {
-        RowEnv { row, settings }
+        RowEnv { row, settings, time: 0 }
+    }
+
+    /// The same, in a transaction that began then.
+    pub(crate) fn at(mut self, time: i64) -> Self {
+        self.time = time;
+        self
     }
 
     fn forbidden<T>() -> Result<T, Stop> {
-        Err(Stop::Error(sql_error(
-            b"0A000",
-            "this expression must not look at more than its row",
+        Err(Stop::Error(not_modelled(
+            "an expression here that looks at more than its row",
         )))
     }
 }
@@ -86,11 +93,11 @@ impl Env for RowEnv<'_> {
     }
 
     fn transaction_time(&self) -> i64 {
-        0
+        self.time
     }
 
     fn statement_time(&self) -> i64 {
-        0
+        self.time
     }
 
     fn settings(&self) -> &Settings {

@@ -12,7 +12,7 @@ use crate::world::database::sql::expr::{Comparison, Expr};
 use crate::world::database::sql::refuse::{BindError, Refused};
 use crate::world::database::sql::scope::{Relation, Scope};
 use crate::world::database::sql::types::Type;
-use crate::world::database::sql::{fold, names};
+use crate::world::database::sql::{fold, known, names};
 use crate::world::database::store::TableMode;
 
 use super::Planner;
@@ -263,19 +263,14 @@ impl Planner<'_> {
 
     fn named(
         &mut self,
-        name: &ast::ObjectName,
+        written: &ast::ObjectName,
         alias: Option<&ast::TableAlias>,
         build: &mut Build<'_>,
     ) -> Result<From, BindError> {
-        let mut parts = names(name)?;
+        let mut parts = names(written)?;
         let name = parts.pop().unwrap_or_default();
         if !matches!(parts.as_slice(), [] | [_]) || parts.first().is_some_and(|schema| schema != "public") {
-            return Err(Refused::span(
-                format!("relation {}.{name}", parts.join(".")),
-                sqlparser::tokenizer::Span::empty(),
-                name,
-            )
-            .into());
+            return Err(Refused::node(format!("relation {}.{name}", parts.join(".")), written).into());
         }
         if parts.is_empty() {
             if let Some((_, cte)) = self.visible.iter().rev().find(|(known, _)| **known == *name) {
@@ -314,6 +309,7 @@ impl Planner<'_> {
                     format!("infinite recursion detected in rules for relation \"{name}\""),
                 ));
             }
+            self.lock(view.id, TableMode::AccessShare);
             self.views.push(Arc::clone(&view.name));
             let empty = Scope::empty();
             let hidden = std::mem::take(&mut self.visible);
@@ -327,7 +323,26 @@ impl Planner<'_> {
             }
             return self.leaf(Source::Query(Box::new(query)), alias, Some(&name), &columns, build);
         }
-        Err(no_relation(&name).into())
+        Err(self.no_table(&name, written, "reading"))
+    }
+
+    /// What is not a table: unknown to the server as well, or known to it and not to the model.
+    pub(super) fn no_table(&self, name: &str, written: &ast::ObjectName, what: &str) -> BindError {
+        let refused = |kind: &str, help: &str| {
+            Refused::node(format!("{what} of {kind} {name}"), written)
+                .help(help)
+                .into()
+        };
+        if self.catalog.views.contains_key(name) {
+            return refused("the view", "name the table behind it");
+        }
+        if self.catalog.has_relation(name) {
+            return refused("the sequence or index", "use nextval, setval and currval");
+        }
+        if known::is_relation(name) {
+            return refused("the system catalog", "read tables of the schema");
+        }
+        no_relation(name).into()
     }
 
     fn function(
@@ -346,15 +361,22 @@ impl Planner<'_> {
         };
         let function_name = names(name)?.pop().unwrap_or_default();
         let mut columns = call.columns.to_vec();
-        // A function with one column gives it the alias of the relation.
-        if let (Some(alias), [only]) = (alias, columns.as_mut_slice()) {
+        // A function with one column gives it the alias of the relation, unless the function names its result.
+        let scalar = columns.len() == 1 && !ordinality;
+        if let (Some(alias), [only]) = (alias, columns.as_mut_slice())
+            && *only.0 == *function_name
+        {
             only.0 = fold(&alias.name).into();
         }
         if ordinality {
             columns.push(("ordinality".into(), Type::Int8));
         }
         let source = Source::Function { call, ordinality };
-        self.leaf(source, alias, Some(&function_name), &columns, build)
+        let leaf = self.leaf(source, alias, Some(&function_name), &columns, build)?;
+        if let Some(relation) = build.scope.relations.last_mut() {
+            relation.scalar = scalar;
+        }
+        Ok(leaf)
     }
 
     fn leaf(

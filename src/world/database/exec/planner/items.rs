@@ -9,7 +9,7 @@ use crate::world::database::exec::plan::{From, JoinKind, Leaf, Source};
 use crate::world::database::sql::expr::{Expr, SortKey};
 use crate::world::database::sql::parse::RowStrength;
 use crate::world::database::sql::refuse::{BindError, Refused};
-use crate::world::database::sql::scope::{Relation, Scope};
+use crate::world::database::sql::scope::{Relation, Scope, is_system};
 use crate::world::database::sql::types::Type;
 
 use super::select::Item;
@@ -47,7 +47,8 @@ pub(super) fn wildcard(scope: &Scope<'_>, relation: Option<&str>) -> Result<Vec<
         let message = format!("missing FROM-clause entry for table \"{wanted}\"");
         return Err(BindError::sql(b"42P01", message));
     };
-    let items = (0..relation.columns.len()).map(|place| {
+    let own = (0..relation.columns.len()).filter(|place| !is_system(&relation.columns[*place].name));
+    let items = own.map(|place| {
         let mut item = column(relation, place);
         if let Expr::Column { depth: own, .. } = &mut item.expr {
             *own = depth;
@@ -221,4 +222,39 @@ fn ungrouped(expr: &Expr, group: &[(Expr, Type)], wrong: &mut Vec<u16>) {
         Expr::Aggregate(_) => {}
         other => other.for_each_child(&mut |child| ungrouped(child, group, wrong)),
     }
+}
+
+/// Whether an expression has the result of a set-returning function.
+pub(super) fn has_set(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.walk(&mut |part| found |= matches!(part, Expr::SetResult(_)));
+    found
+}
+
+/// DISTINCT ON sorts by its keys: first as ORDER BY says, then by those that it does not name.
+pub(super) fn distinct_order(keys: &[(Expr, Type)], order: &mut Vec<SortKey>) -> Result<(), BindError> {
+    let mismatch = || {
+        let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+        Err(BindError::sql(b"42P10", message))
+    };
+    let is_key = |key: &SortKey| keys.iter().any(|(expr, _)| *expr == key.expr);
+    let initial = order.iter().take_while(|key| is_key(key)).count();
+    if order[initial..].iter().any(is_key) {
+        return mismatch();
+    }
+    let missing: Vec<SortKey> = keys
+        .iter()
+        .filter(|(expr, _)| !order[..initial].iter().any(|key| key.expr == *expr))
+        .map(|(expr, ty)| SortKey {
+            expr: expr.clone(),
+            ty: ty.clone(),
+            descending: false,
+            nulls_first: false,
+        })
+        .collect();
+    if !missing.is_empty() && initial < order.len() {
+        return mismatch();
+    }
+    order.extend(missing);
+    Ok(())
 }

@@ -8,10 +8,13 @@ mod estimate;
 mod extent;
 mod from;
 mod items;
+mod merge;
 mod modify;
 mod paths;
+mod reads;
 mod select;
 mod target;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,38 +22,61 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use crate::world::database::exec::catalog::Catalog;
-use crate::world::database::sql::expr::{AggregateCall, Comparison, Expr, SetCall};
-use crate::world::database::sql::refuse::{BindError, Refused};
+use crate::world::database::sql::bind::coerce;
+use crate::world::database::sql::cast::Context;
+use crate::world::database::sql::expr::{AggregateCall, Comparison, Expr, SetCall, Volatile};
+use crate::world::database::sql::refuse::{BindError, Refused, not_modelled};
 use crate::world::database::sql::scope::{Binder, ParamTypes, Scope};
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Strength, TableId, TableMode};
 
 pub(crate) use assume::Assumption;
 pub(crate) use constant::{RowEnv, constant_of};
+pub(crate) use reads::Reads;
 pub(crate) use target::{condition_of, expression_of, target_of};
+pub(crate) use view::{columns_of, tables_of_view, view_columns};
 
-use super::plan::{Body, Columns, Cte, From, InsertSource, MergeAction, Plan, Query, Source, Subquery};
+use super::plan::{Body, Columns, Cte, Distinct, From, InsertSource, MergeAction, Plan, Query, Source, Subquery};
 
 /// A relation whose rows come from outside: its name and columns.
 pub(crate) type Virtual = (Arc<str>, Columns);
 
-/// Plans a query or a data-modifying statement.
+/// Plans a query or a data-modifying statement whose parameters' values are sent with it.
 pub(crate) fn plan_statement(
     catalog: &Catalog,
     statement: &ast::Statement,
     declared: Vec<Type>,
     extra: &[Virtual],
 ) -> Result<Plan, BindError> {
+    plan_with(catalog, statement, ParamTypes::literals(declared), extra)
+}
+
+/// Plans the statement inside PREPARE.
+pub(crate) fn plan_prepared(
+    catalog: &Catalog,
+    statement: &ast::Statement,
+    declared: Vec<Type>,
+) -> Result<Plan, BindError> {
+    plan_with(catalog, statement, ParamTypes::declared(declared), &[])
+}
+
+fn plan_with(
+    catalog: &Catalog,
+    statement: &ast::Statement,
+    params: ParamTypes,
+    extra: &[Virtual],
+) -> Result<Plan, BindError> {
     let mut planner = Planner {
         extra,
-        params: ParamTypes::declared(declared),
+        params,
         ..Planner::bare(catalog)
     };
     let scope = Scope::empty();
-    let root = match statement {
+    let mut root = match statement {
         ast::Statement::Query(query) => planner.query(query, &scope)?,
         other => planner.modify(other, &scope)?,
     };
+    planner.show_names(&mut root)?;
     let Planner {
         params,
         subqueries,
@@ -69,10 +95,11 @@ pub(crate) fn plan_statement(
         .collect::<Result<_, _>>()?;
     Ok(Plan {
         assumes: assume::assumptions(&root, &ctes, &subqueries),
+        reads: reads::reads(&root, &ctes, &subqueries),
         root,
         ctes,
         subqueries,
-        params: params.types().to_vec(),
+        params: params.places(),
         locks: locks.into_iter().collect(),
         writes,
         row_lock,
@@ -97,6 +124,8 @@ pub(crate) struct Planner<'c> {
     related: Vec<super::plan::Target>,
     /// Views being expanded, against recursion.
     views: Vec<Arc<str>>,
+    /// The select list that comes next leaves untyped literals and parameters as they are: INSERT or a set operation gives them a type.
+    untyped: bool,
 }
 
 /// A CTE while it is planned.
@@ -142,6 +171,7 @@ impl<'c> Planner<'c> {
             row_lock: None,
             related: Vec::new(),
             views: Vec::new(),
+            untyped: false,
         }
     }
 }
@@ -157,6 +187,35 @@ impl Planner<'_> {
         let result = bind(self);
         self.levels.pop();
         result
+    }
+
+    /// The client gets rows and `regclass` as text, with what the session says of their printing.
+    fn show_names(&mut self, root: &mut Query) -> Result<(), BindError> {
+        let columns = Arc::clone(&root.columns);
+        let places = columns.iter().enumerate();
+        let special = |ty: &Type| matches!(ty, Type::Regclass | Type::Record(_));
+        for (place, (_, ty)) in places.filter(|(_, (_, ty))| special(ty)) {
+            let output = match &mut root.body {
+                Body::Select(select) if matches!(select.distinct, Distinct::All) => None,
+                Body::Select(select) => select.output.get_mut(place),
+                Body::Insert(insert) => insert.returning.as_mut().and_then(|list| list.get_mut(place)),
+                Body::Update(update) => update.returning.as_mut().and_then(|list| list.get_mut(place)),
+                Body::Delete(delete) => delete.returning.as_mut().and_then(|list| list.get_mut(place)),
+                _ => None,
+            };
+            let Some(output) = output else {
+                return Err(not_modelled(format!("{} in the result of this form of query", ty.plain_name())).into());
+            };
+            let expr = std::mem::replace(output, Expr::NULL);
+            *output = match ty {
+                Type::Regclass => Expr::Volatile {
+                    call: Volatile::RegclassName,
+                    args: [expr].into(),
+                },
+                _ => coerce(expr, ty, &Type::Text, Context::Output, self)?,
+            };
+        }
+        Ok(())
     }
 
     fn lock(&mut self, table: TableId, mode: TableMode) {
@@ -220,6 +279,10 @@ impl Binder for Planner<'_> {
         let Some(level) = self.levels.last_mut() else {
             return Err(BindError::sql(b"42803", "aggregate functions are not allowed here"));
         };
+        if level.clause == "window definitions" {
+            let refused = not_modelled("aggregate in a window definition (compute it in a sub-select)");
+            return Err(refused.into());
+        }
         let Some(aggregates) = &mut level.aggregates else {
             let message = format!("aggregate functions are not allowed in {}", level.clause);
             return Err(BindError::sql(b"42803", message));

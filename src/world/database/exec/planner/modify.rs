@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
-use crate::world::database::exec::catalog::{Index, Source, Table, no_relation};
+use crate::world::database::exec::catalog::{Index, Source, Table};
 use crate::world::database::exec::plan::Source as Rows;
 use crate::world::database::exec::plan::{
-    Access, Body, Columns, Conflict, ConflictUpdate, Delete, From, Insert, InsertSource, JoinKind, Leaf, Merge,
+    Access, Body, Columns, Conflict, ConflictUpdate, Delete, From, Insert, InsertSource, JoinKind, Layout, Leaf, Merge,
     MergeAction, MergeClause, Query, Target, Update,
 };
 use crate::world::database::sql::bind::{assign, bind_condition, bind_expr};
 use crate::world::database::sql::expr::Expr;
 use crate::world::database::sql::parse::{Arbiter, conflict_target};
 use crate::world::database::sql::refuse::{BindError, Refused};
-use crate::world::database::sql::scope::Scope;
+use crate::world::database::sql::scope::{Scope, ScopeColumn};
 use crate::world::database::sql::types::Type;
 use crate::world::database::sql::{fold, names};
 
@@ -36,15 +36,15 @@ impl Planner<'_> {
         }
     }
 
-    fn modified(&mut self, name: &ast::ObjectName) -> Result<Arc<Table>, BindError> {
-        let mut parts = names(name)?;
+    fn modified(&mut self, written: &ast::ObjectName) -> Result<Arc<Table>, BindError> {
+        let mut parts = names(written)?;
         let name = parts.pop().unwrap_or_default();
         if parts.first().is_some_and(|schema| schema != "public") {
-            return Err(no_relation(&format!("{}.{name}", parts.join("."))).into());
+            return Err(Refused::node("relation of another schema", written).into());
         }
         match self.catalog.tables.get(name.as_str()) {
             Some(table) => Ok(Arc::clone(table)),
-            None => Err(no_relation(&name).into()),
+            None => Err(self.no_table(&name, written, "a write")),
         }
     }
 
@@ -53,6 +53,7 @@ impl Planner<'_> {
             return Err(BindError::sql(b"42601", "syntax error in INSERT"));
         };
         if insert.or.is_some()
+            || !insert.into
             || insert.ignore
             || insert.overwrite
             || insert.replace_into
@@ -96,13 +97,35 @@ impl Planner<'_> {
             Some(alias.unwrap_or_else(|| Arc::clone(&table.name))),
             &column_types(&table),
         );
+        // Whether a row was inserted or, by ON CONFLICT, updated is seen in its xmax: 0, or the transaction's own number.
+        if let Some(relation) = build.scope.relations.last_mut() {
+            relation.columns.push(ScopeColumn {
+                name: "xmax".into(),
+                ty: Type::Xid,
+                hidden: true,
+            });
+        }
         let (returning, columns) = self.returning(insert.returning.as_deref(), &build.scope)?;
+        let place = table.columns.len();
+        let mut asked = false;
+        for expr in returning.iter().flatten() {
+            expr.walk(&mut |part| {
+                let is_it = |index: &u16| usize::from(*index) == place;
+                asked |= match part {
+                    Expr::Column { index, .. } => is_it(index),
+                    Expr::Subquery { .. } => true,
+                    _ => false,
+                };
+            });
+        }
+        let xmax = asked.then(|| Layout::single(place + 1));
         let mut query = modification(
             Body::Insert(Box::new(Insert {
                 target,
                 source,
                 conflict,
                 returning,
+                xmax,
             })),
             columns,
         );
@@ -125,17 +148,17 @@ impl Planner<'_> {
         if let ast::SetExpr::Values(values) = &*source.body
             && source.order_by.is_none()
             && source.limit_clause.is_none()
+            && source.with.is_none()
         {
-            if let Some(with) = &source.with {
-                self.with(with, outer, modifying)?;
-            }
             let rows = values
                 .rows
                 .iter()
                 .map(|row| self.insert_row(&row.content, target, columns, outer));
             return Ok(InsertSource::Rows(rows.collect::<Result<_, _>>()?));
         }
+        self.untyped = source.with.is_none() && matches!(&*source.body, ast::SetExpr::Select(_));
         let mut query = self.query(source, outer)?;
+        self.untyped = false;
         modifying.append(&mut query.modifying_ctes);
         let given: Vec<usize> = match columns {
             Some(columns) => columns.to_vec(),
@@ -150,7 +173,13 @@ impl Planner<'_> {
             };
             forbid_generated(table, column, false)?;
             let definition = &table.columns[column];
-            map[column] = assign(expr, &query.columns[place].1, &definition.name, &definition.ty, self)?;
+            let ty = query.columns[place].1.clone();
+            // An untyped literal or parameter takes the column's type, and is the same for every row.
+            let expr = match (&ty, &query.body) {
+                (Type::Unknown, Body::Select(select)) => select.output.get(place).cloned().unwrap_or(expr),
+                _ => expr,
+            };
+            map[column] = assign(expr, &ty, &definition.name, &definition.ty, self)?;
         }
         Ok(InsertSource::Query(Box::new(query), map))
     }
@@ -299,7 +328,10 @@ impl Planner<'_> {
         let target = self.target(&table)?;
         let sources = match &update.from {
             None => &[][..],
-            Some(ast::UpdateTableFromKind::BeforeSet(list) | ast::UpdateTableFromKind::AfterSet(list)) => list,
+            Some(ast::UpdateTableFromKind::AfterSet(list)) => list,
+            Some(ast::UpdateTableFromKind::BeforeSet(_)) => {
+                return Err(Refused::node("UPDATE ... FROM before SET", update).into());
+            }
         };
         from = self.list(sources, &mut build, from)?;
         let condition = match &update.selection {
@@ -324,7 +356,9 @@ impl Planner<'_> {
     }
 
     fn delete(&mut self, delete: &ast::Delete, outer: &Scope<'_>) -> Result<Query, BindError> {
-        let (ast::FromTable::WithFromKeyword(tables) | ast::FromTable::WithoutKeyword(tables)) = &delete.from;
+        let ast::FromTable::WithFromKeyword(tables) = &delete.from else {
+            return Err(Refused::node("DELETE without FROM", delete).into());
+        };
         let [only] = tables.as_slice() else {
             return Err(Refused::node("DELETE", delete).into());
         };

@@ -7,7 +7,9 @@ use sqlparser::ast;
 use crate::world::database::exec::plan::{
     Body, Columns, Cte, Distinct, From, Layout, Lock, Query, Select, SetOp, Side, Source, Window, WindowFunction,
 };
-use crate::world::database::sql::bind::{bind_condition, bind_expr, bind_output, coerce, common_type, output_name};
+use crate::world::database::sql::bind::{
+    bind_condition, bind_expr, bind_output, coerce, common_type, output_name, settled,
+};
 use crate::world::database::sql::cast::Context;
 use crate::world::database::sql::expr::{Expr, SortKey};
 use crate::world::database::sql::parse::{RowStrength, lock_clause};
@@ -19,8 +21,10 @@ use crate::world::database::store::{Strength, TableMode, WaitPolicy};
 
 use super::from::Build;
 use super::items::{
-    by_name, by_position, check_grouped, for_each_leaf, known_select, lock_name, order_keys, sort_key, wildcard,
+    by_name, by_position, check_grouped, distinct_order, for_each_leaf, has_set, known_select, lock_name, order_keys,
+    sort_key, wildcard,
 };
+use super::merge::not_lockable;
 use super::{Level, PendingCte, Planner};
 
 /// One item of a select list, bound.
@@ -255,7 +259,11 @@ impl Planner<'_> {
             ast::SetOperator::Intersect => (SetOp::Intersect, "INTERSECT"),
             ast::SetOperator::Except | ast::SetOperator::Minus => (SetOp::Except, "EXCEPT"),
         };
-        let (left, right) = (self.set_expr(left, outer)?, self.set_expr(right, outer)?);
+        let mut side = |body: &ast::SetExpr| {
+            self.untyped = matches!(body, ast::SetExpr::Select(_));
+            self.set_expr(body, outer)
+        };
+        let (mut left, mut right) = (side(left)?, side(right)?);
         if left.columns.len() != right.columns.len() {
             let message = format!("each {word} query must have the same number of columns");
             return Err(BindError::sql(b"42601", message));
@@ -266,6 +274,9 @@ impl Planner<'_> {
                 Arc::clone(&left.0),
                 common_type(&[left.1.clone(), right.1.clone()], word)?,
             ));
+        }
+        for query in [&mut left, &mut right] {
+            self.give_types(query, &columns)?;
         }
         let mut side = |query: Query| -> Result<Box<Side>, BindError> {
             let casts = query
@@ -295,6 +306,24 @@ impl Planner<'_> {
             columns: columns.into(),
             modifying_ctes: Vec::new(),
         })
+    }
+
+    /// Gives a select list's untyped literals and parameters the types of these columns.
+    fn give_types(&mut self, query: &mut Query, columns: &[(Arc<str>, Type)]) -> Result<(), BindError> {
+        let Body::Select(select) = &mut query.body else {
+            return Ok(());
+        };
+        let mut types = query.columns.to_vec();
+        for (place, (_, ty)) in types.iter_mut().enumerate() {
+            if *ty == Type::Unknown
+                && let (Some(expr), Some((_, to))) = (select.output.get_mut(place), columns.get(place))
+            {
+                *expr = coerce(expr.clone(), ty, to, Context::Implicit, self)?;
+                *ty = to.base();
+            }
+        }
+        query.columns = types.into();
+        Ok(())
     }
 
     fn values(&mut self, values: &ast::Values, outer: &Scope<'_>) -> Result<Query, BindError> {
@@ -345,6 +374,7 @@ impl Planner<'_> {
         outer: &Scope<'_>,
     ) -> Result<Query, BindError> {
         known_select(select)?;
+        let untyped = std::mem::take(&mut self.untyped);
         let mut build = Build::new(outer);
         let mut from = self.list(&select.from, &mut build, From::Nothing)?;
         let condition = match &select.selection {
@@ -358,7 +388,7 @@ impl Planner<'_> {
             set_calls: Some(Vec::new()),
             windows: Some((build.layout.places.len() as u16, Vec::new())),
         });
-        let bound = self.select_list(select, query, &build.scope);
+        let bound = self.select_list(select, query, &build.scope, untyped);
         let level = self.levels.pop().unwrap_or_else(|| Level::plain("SELECT"));
         let bound = bound?;
         let aggregates = level.aggregates.unwrap_or_default();
@@ -382,6 +412,8 @@ impl Planner<'_> {
                 Some("aggregate functions")
             } else if !windows.is_empty() {
                 Some("window functions")
+            } else if level.set_calls.as_ref().is_some_and(|calls| !calls.is_empty()) {
+                Some("set-returning functions in the target list")
             } else {
                 None
             };
@@ -408,6 +440,11 @@ impl Planner<'_> {
         planned.locks = locks;
         let mut planned = finish(planned, bound.items);
         planned.order = bound.order;
+        if let (Some(query), Body::Select(select)) = (query, &mut planned.body)
+            && !query.locks.is_empty()
+        {
+            self.merge_locked(select, &mut planned.order, query)?;
+        }
         Ok(planned)
     }
 
@@ -475,6 +512,13 @@ impl Planner<'_> {
                     }
                 }
                 Source::Query(query) => {
+                    if let Some(forbidden) = not_lockable(query) {
+                        result = Err(BindError::sql(
+                            b"0A000",
+                            format!("{what} is not allowed with {forbidden}"),
+                        ));
+                        return;
+                    }
                     if let Body::Select(select) = &mut query.body {
                         let unnamed = crate::world::database::sql::parse::RowLock {
                             of: Vec::new(),
@@ -542,8 +586,11 @@ impl Planner<'_> {
         select: &ast::Select,
         query: Option<&ast::Query>,
         scope: &Scope<'_>,
+        untyped: bool,
     ) -> Result<Bound, BindError> {
-        let items = self.items(&select.projection, scope)?;
+        // What is sorted by or made distinct has a type of its own.
+        let plain = select.distinct.is_none() && query.is_none_or(|query| query.order_by.is_none());
+        let items = self.items_of(&select.projection, scope, untyped && plain)?;
         let mut group = None;
         let mut grouped_by = false;
         match &select.group_by {
@@ -551,7 +598,12 @@ impl Planner<'_> {
                 if !list.is_empty() {
                     grouped_by = true;
                     let keys = list.iter().map(|expr| self.group_key(expr, &items, scope));
-                    group = Some(keys.collect::<Result<Vec<_>, _>>()?);
+                    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+                    if keys.iter().any(|(key, _)| has_set(key)) {
+                        let refused = Refused::node("set-returning function in GROUP BY", select);
+                        return Err(refused.help("put the call into FROM").into());
+                    }
+                    group = Some(keys);
                 }
             }
             _ => return Err(Refused::node("GROUP BY", select).into()),
@@ -560,7 +612,7 @@ impl Planner<'_> {
             Some(expr) => Some(bind_condition(expr, "HAVING", scope, self)?),
             None => None,
         };
-        let order = match query.and_then(|query| query.order_by.as_ref()) {
+        let mut order = match query.and_then(|query| query.order_by.as_ref()) {
             Some(order) => self.select_order(order, &items, scope)?,
             None => Vec::new(),
         };
@@ -575,7 +627,9 @@ impl Planner<'_> {
             }
             Some(ast::Distinct::On(list)) => {
                 let keys = list.iter().map(|expr| self.group_key(expr, &items, scope));
-                Distinct::On(keys.collect::<Result<_, _>>()?)
+                let keys = keys.collect::<Result<Vec<_>, _>>()?;
+                distinct_order(&keys, &mut order)?;
+                Distinct::On(keys)
             }
         };
         Ok(Bound {
@@ -590,6 +644,19 @@ impl Planner<'_> {
 
     /// A select list or RETURNING list, wildcards expanded.
     pub(super) fn items(&mut self, list: &[ast::SelectItem], scope: &Scope<'_>) -> Result<Vec<Item>, BindError> {
+        self.items_of(list, scope, false)
+    }
+
+    /// The same; `untyped` literals and parameters stay [`Type::Unknown`].
+    fn items_of(&mut self, list: &[ast::SelectItem], scope: &Scope<'_>, untyped: bool) -> Result<Vec<Item>, BindError> {
+        let bind_output = |expr: &ast::Expr, scope: &Scope<'_>, planner: &mut Self| {
+            let (bound, ty) = bind_expr(expr, scope, planner)?;
+            let open = untyped && ty == Type::Unknown && matches!(bound, Expr::Const(_) | Expr::Param(_));
+            match open {
+                true => Ok((bound, ty)),
+                false => Ok::<_, BindError>(settled((bound, ty), planner)?),
+            }
+        };
         let mut items = Vec::new();
         for item in list {
             match item {

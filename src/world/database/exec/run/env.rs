@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::machine::Access;
 use crate::value::Value;
 use crate::world::database::exec::engine::read_only;
 use crate::world::database::exec::facade::Severity;
@@ -25,6 +26,12 @@ impl<'p> Exec<'p> {
     /// Evaluates an expression on a row.
     pub(crate) fn eval(&mut self, expr: &Expr, frame: &Frame<'_>) -> Result<Value, Stop> {
         eval::eval(expr, &mut Here { exec: self, frame })
+    }
+
+    /// The number that stands for the transaction's.
+    pub(super) fn transaction_number(&mut self) -> i64 {
+        let session = self.session;
+        self.services.backend_pid(session) + 700
     }
 
     /// Whether a condition holds on a row.
@@ -69,7 +76,7 @@ impl<'p> Exec<'p> {
     }
 
     fn forbid_read_only(&self, what: &str) -> Result<(), Stop> {
-        match self.services.setting("transaction_read_only").as_deref() {
+        match self.services.setting("transaction_read_only")?.as_deref() {
             Some("on") => Err(read_only(what).into()),
             _ => Ok(()),
         }
@@ -98,7 +105,7 @@ impl<'p> Exec<'p> {
 
     fn call(&mut self, call: Volatile, args: Vec<Value>) -> Result<Value, Stop> {
         let session = self.session;
-        if args.iter().any(Value::is_null) && !matches!(call, Volatile::SetConfig | Volatile::Notify) {
+        if args.iter().any(Value::is_null) && call != Volatile::SetConfig {
             return Ok(Value::Null);
         }
         match call {
@@ -112,7 +119,10 @@ impl<'p> Exec<'p> {
                     true => Scope::Transaction,
                     false => Scope::Session,
                 };
-                let got = self.op(|store, _| store.advisory_lock(session, key, shared, scope, attempt))?;
+                let access = self.pacer.advisory(key, shared, !attempt);
+                let got = self.take(access, |store, _| {
+                    store.advisory_lock(session, key, shared, scope, attempt)
+                })?;
                 Ok(match attempt {
                     true => Value::Bool(got),
                     false => Value::text(""),
@@ -146,7 +156,8 @@ impl<'p> Exec<'p> {
                     .sequences
                     .get(&*name)
                     .map_or(1, |sequence| sequence.increment);
-                self.op(|store, services| {
+                let access = Access::Sequence { sequence: sequence.0 };
+                self.take(access, |store, services| {
                     let value = store.nextval(sequence, by);
                     services.used_sequence(&name, value, true);
                     Ok(Value::Int(value))
@@ -160,7 +171,8 @@ impl<'p> Exec<'p> {
                     return Err(Stop::Error(internal("setval")));
                 };
                 let called = args.get(2) != Some(&Value::Bool(false));
-                self.op(|store, services| {
+                let access = Access::Sequence { sequence: sequence.0 };
+                self.take(access, |store, services| {
                     store.setval(sequence, value, called);
                     if called {
                         services.used_sequence(&name, value, false);
@@ -193,30 +205,22 @@ impl<'p> Exec<'p> {
             },
             Volatile::SetConfig => self.set_config(args),
             Volatile::CurrentSetting => self.current_setting(&args),
-            Volatile::TransactionId => Ok(Value::Int(self.services.backend_pid(session) + 700)),
+            Volatile::TransactionId => Ok(Value::Int(self.transaction_number())),
             Volatile::BackendPid => Ok(Value::Int(self.services.backend_pid(session))),
-            Volatile::ClockTimestamp => self.op(|_, services| Ok(Value::Timestamp(services.now()))),
-            Volatile::Notify => {
-                let text = |value: Option<&Value>| match value {
-                    Some(Value::Text(text)) => text.to_string(),
-                    _ => String::new(),
-                };
-                let (channel, payload) = (text(args.first()), text(args.get(1)));
-                self.op(|_, services| {
-                    services.notify(channel, payload);
-                    Ok(Value::text(""))
-                })
+            Volatile::ClockTimestamp => {
+                self.pacer.note(self.branch, session, Access::Clock);
+                self.op(|_, services| Ok(Value::Timestamp(services.now())))
             }
             Volatile::RandomUuid => self.op(|_, services| Ok(Value::Uuid(random_uuid(services.draw())))),
             Volatile::SerialSequence => {
                 let (Value::Text(table), Value::Text(column)) = (&args[0], &args[1]) else {
                     return Ok(Value::Null);
                 };
+                let table = table.strip_prefix("public.").unwrap_or(table);
+                self.catalog.table(table)?.require_column(column)?;
                 let owned = self.catalog.sequences.values().find(|sequence| {
-                    sequence
-                        .owner
-                        .as_ref()
-                        .is_some_and(|(owner, of)| owner == table && of == column)
+                    let owner = sequence.owner.as_ref();
+                    owner.is_some_and(|(owner, of)| **owner == *table && of == column)
                 });
                 Ok(owned.map_or(Value::Null, |sequence| Value::text(format!("public.{}", sequence.name))))
             }
@@ -234,11 +238,6 @@ impl<'p> Exec<'p> {
                 }
                 other => Ok(other.clone()),
             },
-            Volatile::BlockingPids => Ok(Value::Array(Arc::new([]))),
-            Volatile::CancelBackend | Volatile::TerminateBackend => Err(Stop::Error(sql_error(
-                b"0A000",
-                "the model does not cancel or terminate backends by SQL",
-            ))),
         }
     }
 
@@ -281,7 +280,7 @@ impl<'p> Exec<'p> {
         let Value::Text(name) = &args[0] else {
             return Ok(Value::Null);
         };
-        match (self.services.setting(name), args.get(1)) {
+        match (self.services.setting(name)?, args.get(1)) {
             (Some(value), _) => Ok(Value::text(value)),
             (None, Some(Value::Bool(true))) => Ok(Value::Null),
             (None, _) => {

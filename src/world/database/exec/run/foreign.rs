@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::machine::{SqlError, SqlState};
+use crate::machine::{Access, SqlError, SqlState};
 use crate::value::Value;
 use crate::world::database::exec::catalog::{Action, ForeignKey, Method, Table};
 use crate::world::database::exec::plan::Target;
@@ -159,7 +159,10 @@ impl<'p> Exec<'p> {
     /// Looks for the referenced row and takes KEY SHARE on it.
     fn parent_row(&mut self, parent: &Arc<Table>, key: &ForeignKey, values: &[Value]) -> Result<bool, Stop> {
         let (session, table) = (self.session, parent.id);
-        self.op(|store, _| store.lock_table(session, table, TableMode::RowShare, false))?;
+        let access = self.pacer.table(table, TableMode::RowShare, true);
+        self.take(access, |store, _| {
+            store.lock_table(session, table, TableMode::RowShare, false)
+        })?;
         let mut looked = vec![];
         if !self.is_read_committed() {
             let snapshot = self.snapshot;
@@ -201,7 +204,10 @@ impl<'p> Exec<'p> {
             wait: WaitPolicy::Block,
             purpose: Purpose::Select,
         };
-        let (_, locked) = self.op(|store, _| Ok((id, store.lock_row(session, id, version, &request, &snapshot)?)))?;
+        let access = self.pacer.row(id, Strength::KeyShare, WaitPolicy::Block);
+        let (_, locked) = self.take(access, |store, _| {
+            Ok((id, store.lock_row(session, id, version, &request, &snapshot)?))
+        })?;
         Ok(match locked {
             Locked::Same | Locked::SelfModified => true,
             Locked::Moved(newest) => {
@@ -276,8 +282,11 @@ impl<'p> Exec<'p> {
             Action::Nothing | Action::Restrict => TableMode::RowShare,
             _ => TableMode::RowExclusive,
         };
-        self.op(|store, _| store.lock_table(session, table, mode, false))?;
+        let access = self.pacer.table(table, mode, true);
+        self.take(access, |store, _| store.lock_table(session, table, mode, false))?;
         let snapshot = self.op(|store, _| Ok(store.fresh_snapshot(session)))?;
+        let read = Access::Read { table: table.0 };
+        self.pacer.note(self.branch, session, read);
         let found = self.find(child, &key.columns, &old, snapshot)?;
         if matches!(action, Action::Nothing | Action::Restrict) {
             for version in found {
@@ -359,8 +368,10 @@ impl<'p> Exec<'p> {
                 wait: WaitPolicy::Block,
                 purpose: Purpose::Write,
             };
-            let (_, locked) =
-                self.op(|store, _| Ok((table, store.lock_row(session, table, version, &request, &snapshot)?)))?;
+            let access = self.pacer.row(table, strength, WaitPolicy::Block);
+            let (_, locked) = self.take(access, |store, _| {
+                Ok((table, store.lock_row(session, table, version, &request, &snapshot)?))
+            })?;
             match locked {
                 Locked::Same => break,
                 Locked::Moved(newest) => {

@@ -3,12 +3,14 @@
 use std::ops::Bound;
 use std::rc::Rc;
 
-use crate::machine::SqlError;
+use crate::machine::{self, SqlError};
 use crate::value::Value;
+use crate::world::database::exec::catalog::Table;
 use crate::world::database::exec::plan::{
     Access, Bitmap, From, IndexAccess, JoinKind, KeySource, Layout, Leaf, Source,
 };
 use crate::world::database::sql::expr::{Comparison, Expr};
+use crate::world::database::sql::refuse::not_modelled;
 use crate::world::database::store::{IndexId, KeyRange, Level, SessionId, Snapshot, Stop, Store, TableId, VersionId};
 
 use super::{Cell, Cells, Exec, Flow, Frame, Row, Sink};
@@ -51,6 +53,7 @@ impl<'p> Exec<'p> {
                 filter,
                 independent,
             } => {
+                self.refuse_twins(from, reading)?;
                 let join = Join {
                     kind: *kind,
                     left,
@@ -65,6 +68,37 @@ impl<'p> Exec<'p> {
                     return self.read_stored(&join, reading, cells, sink);
                 }
                 self.read_nested(&join, reading, cells, sink)
+            }
+        }
+    }
+
+    /// A join whose one side is unique stops at the first partner on the server. Who sees two of one key gets one of them there, by a plan
+    /// that the model does not make.
+    fn refuse_twins(&mut self, from: &'p From, reading: Reading<'_>) -> Result<(), Stop> {
+        if self.level == Level::ReadCommitted || reading.recheck.is_some() {
+            return Ok(());
+        }
+        match from {
+            From::Nothing => Ok(()),
+            From::Join { left, right, .. } => {
+                self.refuse_twins(left, reading)?;
+                self.refuse_twins(right, reading)
+            }
+            From::Leaf(leaf) => {
+                let Source::Table { table, .. } = &leaf.source else {
+                    return Ok(());
+                };
+                let keys = table.indexes.iter().filter(|index| index.guards_key());
+                for columns in keys.filter_map(|index| index.plain_columns()) {
+                    if self.store.shows_twins(self.session, &self.snapshot, table.id, &columns) {
+                        let construct = format!(
+                            "a join of {} in a transaction whose snapshot shows two rows of one unique key",
+                            table.name
+                        );
+                        return Err(Stop::Error(not_modelled(construct)));
+                    }
+                }
+                Ok(())
             }
         }
     }
@@ -230,15 +264,11 @@ impl<'p> Exec<'p> {
                     && self.level == Level::Serializable
                     && !self.is_whole
                 {
-                    return self.read_index(leaf, table.id, access, reading, cells, sink);
+                    return self.read_index(leaf, table, access, reading, cells, sink);
                 }
                 let versions = self.versions(leaf, table.id, access, reading, cells)?;
                 for version in versions {
-                    let row = self.store.row(table.id, version);
-                    cells[leaf.slot] = Cell {
-                        row: Some(Row::clone(row)),
-                        version: Some(version),
-                    };
+                    cells[leaf.slot] = self.whole_cell(table, version)?;
                     if self.pass(&leaf.filter, reading, cells, sink)? == Flow::Enough {
                         return Ok(Flow::Enough);
                     }
@@ -321,7 +351,7 @@ impl<'p> Exec<'p> {
     fn taken(&self, access: &'p Access) -> &'p Access {
         match access {
             Access::Scan { instead: Some(instead) }
-                if self.services.setting("enable_seqscan").as_deref() == Some("off") =>
+                if matches!(self.services.setting("enable_seqscan"), Ok(Some(value)) if value == "off") =>
             {
                 instead
             }
@@ -420,16 +450,30 @@ impl<'p> Exec<'p> {
         })
     }
 
+    /// A row that was found, as its table is now.
+    fn whole_cell(&self, table: &Table, version: VersionId) -> Result<Cell, Stop> {
+        let row = self.store.row(table.id, version);
+        if row.len() < table.columns.len() {
+            let construct = format!("{} as it was before ALTER TABLE added a column", table.name);
+            return Err(Stop::Error(not_modelled(construct)));
+        }
+        Ok(Cell {
+            row: Some(Row::clone(row)),
+            version: Some(version),
+        })
+    }
+
     /// Reads an index entry by entry, in its order, as far as rows are asked for: what comes after is not read.
     fn read_index(
         &mut self,
         leaf: &'p Leaf,
-        table: TableId,
+        relation: &Table,
         access: &'p IndexAccess,
         reading: Reading<'_>,
         cells: &mut Cells,
         sink: Sink<'_, 'p>,
     ) -> Result<Flow, Stop> {
+        let table = relation.id;
         let mut last: Option<VersionId> = None;
         loop {
             // The entries are looked up anew for each row: a statement that goes on after a wait has only the journal.
@@ -451,7 +495,7 @@ impl<'p> Exec<'p> {
                 return Ok(Flow::More);
             };
             last = Some(version);
-            cells[leaf.slot] = self.cell(table, version);
+            cells[leaf.slot] = self.whole_cell(relation, version)?;
             if self.pass(&leaf.filter, reading, cells, sink)? == Flow::Enough {
                 return Ok(Flow::Enough);
             }
@@ -475,7 +519,7 @@ impl<'p> Exec<'p> {
         };
         for (access, value) in accesses.iter().zip(values) {
             let mut cells: Cells = smallvec::smallvec![Cell::default(); reading.layout.slots];
-            self.read_index(leaf, table.id, access, reading, &mut cells, &mut |exec, cells| {
+            self.read_index(leaf, table, access, reading, &mut cells, &mut |exec, cells| {
                 if exec.eval(value, &reading.frame(cells))?.is_null() {
                     return Ok(Flow::More);
                 }
@@ -497,7 +541,8 @@ impl<'p> Exec<'p> {
         if self.level != Level::Serializable {
             return Ok(scan(self.store, session, &snapshot)?);
         }
-        let (_, versions) = self.op(|store, _| Ok((table, scan(store, session, &snapshot)?)))?;
+        let mark = machine::Access::Mark { table: table.0 };
+        let (_, versions) = self.take(mark, |store, _| Ok((table, scan(store, session, &snapshot)?)))?;
         Ok(versions)
     }
 
@@ -582,6 +627,8 @@ impl<'p> Exec<'p> {
         let plan = self.plan;
         let cte = &plan.ctes[number];
         let mut rows: Vec<Row> = Vec::new();
+        // The command's tag counts what the statement itself did, not its WITH.
+        let affected = self.affected;
         self.query(&cte.query, outer, &mut |_, row| {
             rows.push(row);
             Ok(Flow::More)
@@ -607,6 +654,7 @@ impl<'p> Exec<'p> {
                 }
             }
         }
+        self.affected = affected;
         let rows = Rc::new(rows);
         self.ctes[number] = Some(Rc::clone(&rows));
         Ok(rows)

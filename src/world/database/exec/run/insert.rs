@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::machine::{SqlError, SqlState};
+use crate::machine::{Access, SqlError, SqlState};
 use crate::value::Value;
 use crate::world::database::exec::plan::{BoundIndex, Conflict, ConflictUpdate, Insert, InsertSource, Layout, Target};
-use crate::world::database::sql::expr::Expr;
+use crate::world::database::sql::expr::{Expr, Volatile};
 use crate::world::database::sql::refuse::sql_error;
 use crate::world::database::store::{
-    Entered, Key, KeyCheck, Level, Locked, Purpose, RowRequest, Stop, Strength, VersionId, WaitPolicy,
+    Entered, Key, KeyCheck, Level, Locked, Purpose, RowRequest, Stop, Store, Strength, VersionId, WaitPolicy,
 };
 
 use super::select::cell;
-use super::{Cell, Exec, Flow, Frame, Row, RowSink, internal};
+use super::{Cell, Exec, Flow, Frame, Journaled, Row, RowSink, Services, internal};
 
 /// How an INSERT of one row ended.
 enum Inserted {
@@ -34,7 +34,7 @@ impl<'p> Exec<'p> {
                 let layout = Layout::default();
                 for list in rows {
                     let row = self.project(list, &Frame::new(&[], &layout, outer))?;
-                    self.insert_one(insert, row, outer, sink)?;
+                    self.insert_one(insert, list, row, outer, sink)?;
                 }
                 Ok(())
             }
@@ -43,7 +43,7 @@ impl<'p> Exec<'p> {
                 self.query(query, outer, &mut |exec, row| {
                     let cells = [cell(row)];
                     let row = exec.project(map, &Frame::new(&cells, &layout, outer))?;
-                    exec.insert_one(insert, row, outer, sink)?;
+                    exec.insert_one(insert, map, row, outer, sink)?;
                     Ok(Flow::More)
                 })
             }
@@ -53,6 +53,7 @@ impl<'p> Exec<'p> {
     fn insert_one(
         &mut self,
         insert: &'p Insert,
+        source: &'p [Expr],
         row: Row,
         outer: Option<&Frame<'_>>,
         sink: RowSink<'_, 'p>,
@@ -61,19 +62,28 @@ impl<'p> Exec<'p> {
         let row = self.finished(target, row, outer)?;
         let inserted = match &insert.conflict {
             None => Inserted::New(
-                self.add_row(target, row, &[])?
+                self.add_row(target, row, source, &[])?
                     .map_err(|_| Stop::Error(internal("conflict")))?,
             ),
-            Some(conflict) => self.insert_or(target, conflict, row, outer)?,
+            Some(conflict) => self.insert_or(target, conflict, source, row, outer)?,
         };
-        let version = match inserted {
+        let (version, is_new) = match inserted {
             Inserted::Nothing => return Ok(()),
-            Inserted::New(version) | Inserted::Updated(version) => version,
+            Inserted::New(version) => (version, true),
+            Inserted::Updated(version) => (version, false),
         };
         self.affected += 1;
         if let Some(returning) = &insert.returning {
-            let cells = [self.cell(target.table.id, version)];
-            let row = self.project(returning, &Frame::new(&cells, &target.layout, outer))?;
+            let mut cells = [self.cell(target.table.id, version)];
+            if let (Some(_), Some(row)) = (&insert.xmax, &cells[0].row) {
+                let xmax = match is_new {
+                    true => Value::Int(0),
+                    false => Value::Int(self.transaction_number()),
+                };
+                cells[0].row = Some(row.iter().cloned().chain([xmax]).collect());
+            }
+            let layout = insert.xmax.as_ref().unwrap_or(&target.layout);
+            let row = self.project(returning, &Frame::new(&cells, layout, outer))?;
             sink(self, row)?;
         }
         Ok(())
@@ -103,16 +113,18 @@ impl<'p> Exec<'p> {
         Ok(row)
     }
 
-    /// Adds a row and its index entries. `Err` of the inner result: an arbiter met a twin, and the row was withdrawn.
+    /// Adds a row, whose columns were computed by `source`, and its index entries. `Err` of the inner result: an arbiter met a twin, and the row was withdrawn.
     pub(super) fn add_row(
         &mut self,
         target: &'p Target,
         row: Row,
+        source: &[Expr],
         arbiters: &[usize],
     ) -> Result<Result<VersionId, ()>, Stop> {
         let (session, table) = (self.session, target.table.id);
         let stored = Row::clone(&row);
-        let (_, version) = self.op(|store, _| Ok((table, store.insert(session, table, stored)?)))?;
+        let write = Access::Write { table: table.0 };
+        let (_, version) = self.take(write, |store, _| Ok((table, store.insert(session, table, stored)?)))?;
         for (place, index) in target.indexes.iter().enumerate() {
             let Some(key) = self.key(target, index, &row)? else {
                 continue;
@@ -124,7 +136,10 @@ impl<'p> Exec<'p> {
                 KeyCheck::Enforce
             };
             let id = index.id;
-            let (_, entered) = self.op(|store, _| Ok((table, store.enter_key(session, id, key, version, check)?)))?;
+            let drawn = index.keys.iter().any(|key| is_drawn(key, source));
+            let (_, entered) = self.enter(index, drawn, speculative, |store, _| {
+                Ok((table, store.enter_key(session, id, key, version, check)?))
+            })?;
             if let Entered::Conflict(_) = entered {
                 if speculative {
                     self.op(|store, _| {
@@ -139,6 +154,26 @@ impl<'p> Exec<'p> {
         self.made.insert((table, version));
         self.inserted_child(target, &row, version);
         Ok(Ok(version))
+    }
+
+    /// Enters or looks for a key: something that others may want, where the index is unique.
+    fn enter<T: Journaled>(
+        &mut self,
+        index: &BoundIndex,
+        drawn: bool,
+        probed: bool,
+        work: impl FnOnce(&mut Store, &mut dyn Services) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        if !index.unique {
+            return self.op(work);
+        }
+        let access = Access::Key {
+            index: index.id.0,
+            drawn,
+            probed,
+            waits: self.pacer.patient(),
+        };
+        self.take(access, work)
     }
 
     /// The key of a row in an index; `None` when the row is not in its predicate.
@@ -170,13 +205,14 @@ impl<'p> Exec<'p> {
         &mut self,
         target: &'p Target,
         conflict: &'p Conflict,
+        source: &'p [Expr],
         row: Row,
         outer: Option<&Frame<'_>>,
     ) -> Result<Inserted, Stop> {
         let (session, table, snapshot) = (self.session, target.table.id, self.snapshot);
         loop {
             let Some(version) = self.arbitrate(target, conflict, &row)? else {
-                match self.add_row(target, Row::clone(&row), &conflict.arbiters)? {
+                match self.add_row(target, Row::clone(&row), source, &conflict.arbiters)? {
                     Ok(version) => return Ok(Inserted::New(version)),
                     Err(()) => continue,
                 }
@@ -203,7 +239,9 @@ impl<'p> Exec<'p> {
                 continue;
             };
             let id = index.id;
-            let (_, found) = self.op(|store, _| Ok((table, store.probe_key(session, id, &key, None)?)))?;
+            let (_, found) = self.enter(index, false, false, |store, _| {
+                Ok((table, store.probe_key(session, id, &key, None)?))
+            })?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -231,8 +269,10 @@ impl<'p> Exec<'p> {
             wait: WaitPolicy::Block,
             purpose: Purpose::Upsert,
         };
-        let (_, locked) =
-            self.op(|store, _| Ok((table, store.lock_row(session, table, version, &request, &snapshot)?)))?;
+        let access = self.pacer.row(table, request.strength, WaitPolicy::Block);
+        let (_, locked) = self.take(access, |store, _| {
+            Ok((table, store.lock_row(session, table, version, &request, &snapshot)?))
+        })?;
         let version = match locked {
             Locked::Same => version,
             Locked::Moved(newest) => newest,
@@ -288,7 +328,10 @@ impl<'p> Exec<'p> {
         };
         let key_change = target.key_columns.iter().any(|column| before[*column] != new[*column]);
         let stored = Row::clone(&new);
-        let (_, next) = self.op(|store, _| Ok((table, store.update(session, table, version, stored, key_change)?)))?;
+        let write = Access::Write { table: table.0 };
+        let (_, next) = self.take(write, |store, _| {
+            Ok((table, store.update(session, table, version, stored, key_change)?))
+        })?;
         let mut keys = Vec::with_capacity(target.indexes.len());
         let mut heap_only = true;
         for index in &target.indexes {
@@ -304,7 +347,13 @@ impl<'p> Exec<'p> {
                 KeyCheck::Enforce
             };
             let id = index.id;
-            let (_, entered) = self.op(|store, _| Ok((table, store.enter_key(session, id, key, next, check)?)))?;
+            let work =
+                |store: &mut Store, _: &mut dyn Services| Ok((table, store.enter_key(session, id, key, next, check)?));
+            // A version with the same keys takes none.
+            let (_, entered) = match heap_only {
+                true => self.op(work)?,
+                false => self.enter(index, false, false, work)?,
+            };
             if let Entered::Conflict(_) = entered {
                 return Err(Stop::Error(duplicate(index)));
             }
@@ -318,6 +367,22 @@ impl<'p> Exec<'p> {
     pub(super) fn is_read_committed(&self) -> bool {
         self.level == Level::ReadCommitted
     }
+}
+
+/// Whether a column of a key is drawn from a sequence or at random by the expressions that compute the row.
+fn is_drawn(key: &Expr, source: &[Expr]) -> bool {
+    let Expr::Column { index, .. } = key else { return false };
+    let mut expr = source.get(usize::from(*index));
+    while let Some(Expr::Cast { expr: inner, .. }) = expr {
+        expr = Some(inner);
+    }
+    matches!(
+        expr,
+        Some(Expr::Volatile {
+            call: Volatile::Nextval | Volatile::RandomUuid,
+            ..
+        })
+    )
 }
 
 /// Whether an update changed a column that an index stores or its predicate reads: Postgres then makes new entries in all indexes.

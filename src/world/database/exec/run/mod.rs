@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::machine::SqlError;
+use crate::machine::{Access, Branch, SqlError};
 use crate::value::Value;
 use crate::world::database::sql::settings::Settings;
 use crate::world::database::store::{Level, SessionId, Snapshot, Stop, Store, TableId, VersionId};
@@ -26,6 +26,7 @@ use crate::world::database::store::{Level, SessionId, Snapshot, Stop, Store, Tab
 use super::catalog::Catalog;
 use super::facade::Severity;
 use super::journal::{Entry, Journal};
+use super::pacer::Pacer;
 use super::plan::{Layout, Plan};
 use foreign::Trigger;
 
@@ -44,10 +45,12 @@ pub(crate) trait Services {
     fn transaction_time(&self) -> i64;
     /// When the statement began.
     fn statement_time(&self) -> i64;
+    /// Whether the statement asked for a time that was fixed when it, or its transaction without BEGIN, began.
+    fn looked_at_clock(&self) -> bool;
     /// The settings that expressions depend on.
     fn settings(&self) -> &Settings;
     /// Reads a setting.
-    fn setting(&self, name: &str) -> Option<String>;
+    fn setting(&self, name: &str) -> Result<Option<String>, SqlError>;
     /// Changes a setting.
     fn set(&mut self, name: &str, value: String, local: bool) -> Result<(), SqlError>;
     /// Waits until a moment of virtual time.
@@ -60,8 +63,6 @@ pub(crate) trait Services {
     fn sleeping_until(&self) -> Option<i64>;
     /// A fresh number for what the world draws (`gen_random_uuid`).
     fn draw(&mut self) -> u64;
-    /// Sends a notification when the transaction commits.
-    fn notify(&mut self, channel: String, payload: String);
     /// A number for a backend process.
     fn backend_pid(&mut self, session: SessionId) -> i64;
 }
@@ -125,6 +126,8 @@ pub(crate) struct Exec<'p> {
     pub(crate) params: &'p [Value],
     pub(crate) snapshot: Snapshot,
     journal: &'p mut Journal,
+    branch: &'p mut dyn Branch,
+    pub(crate) pacer: &'p mut Pacer,
     at: usize,
     /// Results of uncorrelated sub-selects, by number.
     initial: Vec<Option<Arc<[Row]>>>,
@@ -159,6 +162,10 @@ pub(crate) struct Setting<'p> {
     pub(crate) journal: &'p mut Journal,
     /// How many operations were done before (table locks).
     pub(crate) done: usize,
+    /// Asked at each point inside the statement.
+    pub(crate) branch: &'p mut dyn Branch,
+    /// Where the statement is among its points.
+    pub(crate) pacer: &'p mut Pacer,
     /// Rows from outside, for [`Source::Rows`](super::plan::Source::Rows).
     pub(crate) extra: &'p [Vec<Row>],
 }
@@ -176,6 +183,8 @@ pub(crate) fn run(setting: Setting<'_>) -> Result<(Vec<Row>, u64), Stop> {
         snapshot,
         journal,
         done,
+        branch,
+        pacer,
         extra,
     } = setting;
     let mut exec = Exec {
@@ -188,6 +197,8 @@ pub(crate) fn run(setting: Setting<'_>) -> Result<(Vec<Row>, u64), Stop> {
         params,
         snapshot,
         journal,
+        branch,
+        pacer,
         at: done,
         initial: vec![None; plan.subqueries.len()],
         ctes: vec![None; plan.ctes.len()],
@@ -216,6 +227,20 @@ pub(crate) fn run(setting: Setting<'_>) -> Result<(Vec<Row>, u64), Stop> {
 }
 
 impl Exec<'_> {
+    /// Takes something that others may want, or its result from the journal. Before it the statement may be stopped.
+    pub(crate) fn take<T: Journaled>(
+        &mut self,
+        access: Access,
+        work: impl FnOnce(&mut Store, &mut dyn Services) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        if self.services.looked_at_clock() {
+            self.pacer.note(self.branch, self.session, Access::Clock);
+        }
+        let known = self.journal.get(self.at).is_some();
+        self.pacer.pass(self.branch, self.session, access, known)?;
+        self.op(work)
+    }
+
     /// Does a store operation, or takes its result from the journal.
     pub(crate) fn op<T: Journaled>(
         &mut self,
@@ -226,6 +251,7 @@ impl Exec<'_> {
             self.at += 1;
             return T::read(entry).ok_or_else(|| Stop::Error(internal("journal out of step")));
         }
+        self.pacer.resumed = false;
         let result = work(self.store, self.services)?;
         self.journal.push(result.write());
         self.at += 1;

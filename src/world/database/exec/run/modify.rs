@@ -1,5 +1,6 @@
 //! UPDATE, DELETE and MERGE: scan, lock, re-check, write, row by row.
 
+use crate::machine::Access;
 use crate::world::database::exec::plan::{Delete, From, Layout, Merge, MergeAction, MergeClause, Target, Update};
 use crate::world::database::sql::expr::Expr;
 use crate::world::database::sql::refuse::sql_error;
@@ -141,15 +142,19 @@ impl<'p> Exec<'p> {
             wait: WaitPolicy::Block,
             purpose: Purpose::Write,
         };
-        let (_, locked) =
-            self.op(|store, _| Ok((table, store.lock_row(session, table, version, &request, &snapshot)?)))?;
+        let access = self.pacer.row(table, strength, WaitPolicy::Block);
+        let (_, locked) = self.take(access, |store, _| {
+            Ok((table, store.lock_row(session, table, version, &request, &snapshot)?))
+        })?;
         Ok(locked)
     }
 
     /// Deletes a row that is locked.
     pub(super) fn remove(&mut self, target: &'p Target, version: VersionId, old: &Cell) -> Result<(), Stop> {
         let (session, table) = (self.session, target.table.id);
-        self.op(|store, _| store.delete(session, table, version))?;
+        self.take(Access::Write { table: table.0 }, |store, _| {
+            store.delete(session, table, version)
+        })?;
         if let Some(row) = &old.row {
             self.deleted(target, row, version);
         }
@@ -265,7 +270,7 @@ impl<'p> Exec<'p> {
         if let MergeAction::Insert(values) = &clause.action {
             let row: Row = self.project(values, &Frame::new(cells, reading.layout, reading.outer))?;
             let row = self.finished(&merge.target, row, reading.outer)?;
-            if self.add_row(&merge.target, row, &[])?.is_ok() {
+            if self.add_row(&merge.target, row, &[], &[])?.is_ok() {
                 self.affected += 1;
             }
         }

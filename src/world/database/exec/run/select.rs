@@ -20,6 +20,8 @@ struct Sorted {
     keys: Vec<Value>,
     cells: Cells,
     aggregates: Arc<[Value]>,
+    /// The results of set-returning functions; several rows come of one then.
+    sets: Arc<[Value]>,
 }
 
 /// What became of the locks on a row.
@@ -210,7 +212,7 @@ impl<'p> Exec<'p> {
             None => {
                 let mut rows = Vec::new();
                 self.source(select, reading, &mut |exec, cells| {
-                    let keys = match select.windows.is_empty() {
+                    let keys = match select.windows.is_empty() && select.set_calls.is_empty() {
                         true => exec.sort_values(&query.order, &Frame::new(cells, &select.layout, outer))?,
                         false => Vec::new(),
                     };
@@ -218,6 +220,7 @@ impl<'p> Exec<'p> {
                         keys,
                         cells: cells.clone(),
                         aggregates: Arc::new([]),
+                        sets: Arc::new([]),
                     });
                     Ok(Flow::More)
                 })?;
@@ -227,6 +230,9 @@ impl<'p> Exec<'p> {
         if !select.windows.is_empty() {
             self.number_rows(query, select, outer, &mut rows)?;
         }
+        if !select.set_calls.is_empty() {
+            rows = self.unfold(query, select, outer, rows)?;
+        }
         rows.sort_by(|left, right| compare_keys(&query.order, &left.keys, &right.keys));
         if !matches!(select.distinct, Distinct::No) {
             return self.distinct(query, select, outer, rows, sink);
@@ -235,11 +241,76 @@ impl<'p> Exec<'p> {
             if let Claimed::Dropped = self.claim(select, reading, &mut row.cells)? {
                 continue;
             }
-            if self.emit(select, outer, &row.cells, &row.aggregates, sink)? == Flow::Enough {
+            if self.emit_sorted(select, outer, &row, sink)? == Flow::Enough {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// A row for each result of the set-returning functions, with the values it is sorted by.
+    fn unfold(
+        &mut self,
+        query: &'p Query,
+        select: &'p Select,
+        outer: Option<&Frame<'_>>,
+        rows: Vec<Sorted>,
+    ) -> Result<Vec<Sorted>, Stop> {
+        let mut unfolded = Vec::new();
+        for row in rows {
+            let mut frame = Frame::new(&row.cells, &select.layout, outer);
+            frame.aggregates = &row.aggregates;
+            for sets in self.sets(select, &frame)? {
+                let mut frame = frame;
+                frame.set_results = &sets;
+                let keys = self.sort_values(&query.order, &frame)?;
+                unfolded.push(Sorted {
+                    keys,
+                    cells: row.cells.clone(),
+                    aggregates: Arc::clone(&row.aggregates),
+                    sets: sets.into(),
+                });
+            }
+        }
+        Ok(unfolded)
+    }
+
+    /// The results of the set-returning functions side by side; a shorter one is filled up with NULLs.
+    fn sets(&mut self, select: &'p Select, frame: &Frame<'_>) -> Result<Vec<Vec<Value>>, Stop> {
+        let mut sets = Vec::new();
+        for call in &select.set_calls {
+            let rows = self.set_rows(call, frame)?;
+            let values: Vec<Value> = rows
+                .into_iter()
+                .map(|mut row| match row.len() {
+                    1 => row.remove(0),
+                    _ => Value::Record(row.into()),
+                })
+                .collect();
+            sets.push(values);
+        }
+        let longest = sets.iter().map(Vec::len).max().unwrap_or(0);
+        let side = |place: usize| {
+            sets.iter()
+                .map(|set| set.get(place).cloned().unwrap_or_default())
+                .collect()
+        };
+        Ok((0..longest).map(side).collect())
+    }
+
+    /// Projects a row whose set-returning functions are done and pushes it.
+    fn emit_sorted(
+        &mut self,
+        select: &'p Select,
+        outer: Option<&Frame<'_>>,
+        row: &Sorted,
+        sink: RowSink<'_, 'p>,
+    ) -> Result<Flow, Stop> {
+        let mut frame = Frame::new(&row.cells, &select.layout, outer);
+        frame.aggregates = &row.aggregates;
+        frame.set_results = &row.sets;
+        let row = self.project(&select.output, &frame)?;
+        sink(self, row)
     }
 
     /// The rows of FROM and WHERE.
@@ -280,23 +351,7 @@ impl<'p> Exec<'p> {
             let row = self.project(&select.output, &frame)?;
             return sink(self, row);
         }
-        let mut sets = Vec::new();
-        for call in &select.set_calls {
-            let rows = self.set_rows(call, &frame)?;
-            let values: Vec<Value> = rows
-                .into_iter()
-                .map(|mut row| match row.len() {
-                    1 => row.remove(0),
-                    _ => Value::Record(row.into()),
-                })
-                .collect();
-            sets.push(values);
-        }
-        for place in 0..sets.iter().map(Vec::len).max().unwrap_or(0) {
-            let current: Vec<Value> = sets
-                .iter()
-                .map(|set| set.get(place).cloned().unwrap_or_default())
-                .collect();
+        for current in self.sets(select, &frame)? {
             let mut frame = frame;
             frame.set_results = &current;
             let row = self.project(&select.output, &frame)?;
@@ -346,7 +401,10 @@ impl<'p> Exec<'p> {
         request: RowRequest,
     ) -> Result<Locked, Stop> {
         let (session, snapshot, table) = (self.session, self.snapshot, lock.table.id);
-        let result = self.op(|store, _| Ok((table, store.lock_row(session, table, version, &request, &snapshot)?)));
+        let access = self.pacer.row(table, lock.strength, lock.policy);
+        let result = self.take(access, |store, _| {
+            Ok((table, store.lock_row(session, table, version, &request, &snapshot)?))
+        });
         match result {
             Ok((_, locked)) => Ok(locked),
             Err(Stop::Error(error)) if lock.policy == WaitPolicy::NoWait && error.code.as_str() == "55P03" => {
@@ -445,11 +503,15 @@ impl<'p> Exec<'p> {
             {
                 continue;
             }
-            let keys = self.sort_values(order, &frame)?;
+            let keys = match select.set_calls.is_empty() {
+                true => self.sort_values(order, &frame)?,
+                false => Vec::new(),
+            };
             rows.push(Sorted {
                 keys,
                 cells,
                 aggregates: aggregates.into(),
+                sets: Arc::new([]),
             });
         }
         Ok(rows)
@@ -473,16 +535,17 @@ impl<'p> Exec<'p> {
             if let Distinct::On(keys) = &select.distinct {
                 let mut frame = Frame::new(&row.cells, &select.layout, outer);
                 frame.aggregates = &row.aggregates;
+                frame.set_results = &row.sets;
                 let key: Result<Vec<Value>, Stop> = keys.iter().map(|(key, _)| self.eval(key, &frame)).collect();
                 if !seen.insert(key?.into()) {
                     continue;
                 }
-                if self.emit(select, outer, &row.cells, &row.aggregates, sink)? == Flow::Enough {
+                if self.emit_sorted(select, outer, row, sink)? == Flow::Enough {
                     return Ok(());
                 }
                 continue;
             }
-            self.emit(select, outer, &row.cells, &row.aggregates, &mut |_, row| {
+            self.emit_sorted(select, outer, row, &mut |_, row| {
                 if seen.insert(Row::clone(&row)) {
                     kept.push(row);
                 }

@@ -7,6 +7,7 @@ use crate::world::database::sql::bind::coercion::{boolean, settled};
 use crate::world::database::sql::bind::{Bound, bind_expr, call, coerce, sort_key};
 use crate::world::database::sql::cast::Context;
 use crate::world::database::sql::expr::{AggregateCall, Expr};
+use crate::world::database::sql::known;
 use crate::world::database::sql::overload::implicit;
 use crate::world::database::sql::refuse::{BindError, Refused};
 use crate::world::database::sql::scope::{Binder, Scope};
@@ -133,11 +134,13 @@ fn resolve(
     binder: &mut dyn Binder,
 ) -> Result<(Aggregate, Vec<Bound>, Type), BindError> {
     let types: Vec<String> = args.iter().map(|(_, ty)| ty.plain_name()).collect();
+    let plain: Vec<Type> = args.iter().map(|(_, ty)| ty.clone()).collect();
     let missing = || {
-        BindError::sql(
-            b"42883",
-            format!("function {name}({}) does not exist", types.join(", ")),
-        )
+        let spelled = format!("function {name}({})", types.join(", "));
+        match known::may_be_function(name, &plain) {
+            true => Refused::node(spelled, call).into(),
+            false => BindError::sql(b"42883", format!("{spelled} does not exist")),
+        }
     };
     if star {
         return match name {

@@ -13,8 +13,9 @@ use crate::world::database::sql::func::array::ArrayFunc;
 use crate::world::database::sql::func::json::JsonFunc;
 use crate::world::database::sql::func::text::Text;
 use crate::world::database::sql::func::{self, Func, Special};
+use crate::world::database::sql::known;
 use crate::world::database::sql::overload::{Choice, P, Sig, choose, param};
-use crate::world::database::sql::refuse::{BindError, Refused};
+use crate::world::database::sql::refuse::{BindError, Refused, not_modelled};
 use crate::world::database::sql::scope::{Binder, Scope};
 use crate::world::database::sql::setof;
 use crate::world::database::sql::types::Type;
@@ -76,6 +77,14 @@ pub(super) fn plain(arg: &FunctionArg) -> Result<&ast::Expr, BindError> {
 
 /// `current_date` and its like, written without parentheses.
 fn bare(name: &str, call: &ast::Function) -> Result<Bound, BindError> {
+    match keyword_value(name)? {
+        Some(bound) => Ok(bound),
+        None => Err(Refused::node("call", call).into()),
+    }
+}
+
+/// What a word means that is a call without parentheses; `None` when it is another word.
+pub(super) fn keyword_value(name: &str) -> Result<Option<Bound>, BindError> {
     let now = || special(Special::Now);
     let cast = |to: Type| Expr::Cast {
         expr: Box::new(now()),
@@ -83,15 +92,16 @@ fn bare(name: &str, call: &ast::Function) -> Result<Bound, BindError> {
         to,
         context: Context::Explicit,
     };
-    Ok(match name {
+    Ok(Some(match name {
         "current_timestamp" => (now(), Type::Timestamptz(None)),
         "localtimestamp" => (cast(Type::Timestamp(None)), Type::Timestamp(None)),
         "current_date" => (cast(Type::Date), Type::Date),
         "current_user" | "session_user" | "user" | "current_role" => (Expr::Const(Value::from("postgres")), Type::Name),
         "current_catalog" => (Expr::Const(Value::from("postgres")), Type::Name),
         "current_schema" => (Expr::Const(Value::from("public")), Type::Name),
-        _ => return Err(Refused::node("call", call).into()),
-    })
+        "current_time" | "localtime" => return Err(not_modelled(name).into()),
+        _ => return Ok(None),
+    }))
 }
 
 fn special(which: Special) -> Expr {
@@ -199,6 +209,12 @@ fn function(name: &str, args: Vec<Bound>, call: &ast::Function, binder: &mut dyn
         format!("function {name}({})", types.join(", "))
     };
     match choose(&sigs, &types, false) {
+        // The server would take another overload, which may do something else.
+        Choice::One(sig)
+            if !is_exact(sig, &types) && !BLANKS.contains(&name) && known::has_exact_function(name, &types) =>
+        {
+            return Err(Refused::node(spelled(), call).into());
+        }
         Choice::One(sig) => return apply(sig, args, &mut || Refused::node(spelled(), call), binder),
         Choice::Ambiguous => return Err(BindError::sql(b"42725", format!("{} is not unique", spelled()))),
         Choice::None => {}
@@ -217,12 +233,41 @@ fn function(name: &str, args: Vec<Bound>, call: &ast::Function, binder: &mut dyn
         let expr = coerce(expr.clone(), from, &ty.base(), Context::Explicit, binder)?;
         return Ok((expr, ty.base()));
     }
-    match sigs.is_empty() {
-        true => Err(Refused::node(spelled(), call)
-            .help("the model has neither a built-in function nor one of the schema with this name")
-            .into()),
-        false => Err(BindError::sql(b"42883", format!("{} does not exist", spelled()))),
+    Err(unknown(name, &types, call))
+}
+
+/// Functions that leave out the blanks at the end of a `char(n)`, as its conversion to text does.
+const BLANKS: &[&str] = &["char_length", "character_length", "length"];
+
+/// Whether every argument has the very type of its parameter.
+fn is_exact(sig: &Sig, types: &[Type]) -> bool {
+    let mut places = types.iter().enumerate();
+    places.all(|(place, ty)| match param(sig, place).concrete() {
+        Some(to) => to.same(ty),
+        None => true,
+    })
+}
+
+/// A call that the model has no overload for: refused if the server has one, or may have, and else the server's error.
+fn unknown(name: &str, types: &[Type], call: &ast::Function) -> BindError {
+    let spelled: Vec<String> = types.iter().map(Type::plain_name).collect();
+    let spelled = format!("function {name}({})", spelled.join(", "));
+    if known::is_extension_function(name) {
+        return Refused::node(spelled, call)
+            .help("it is one of an extension, and the model has none")
+            .into();
     }
+    if known::may_be_function(name, types) || is_type_name(name) {
+        return Refused::node(spelled, call)
+            .help("the server has it, the model does not")
+            .into();
+    }
+    BindError::sql(b"42883", format!("{spelled} does not exist"))
+}
+
+/// A type's name can be written like a function: `date(x)`.
+fn is_type_name(name: &str) -> bool {
+    known::is_type(name) || Type::named(name).is_some()
 }
 
 /// Applies a chosen overload: converts the arguments and builds the node.
@@ -266,6 +311,10 @@ fn argument(
         coerce(expr, &from, &to, Context::Json, binder)
     };
     match (sig.func, param(sig, place)) {
+        (Func::Special(Special::ToJson), _) if sig.result == P::Json && has_jsonb(from) => {
+            // `json` keeps the text of what it is made of, blanks and all.
+            Err(not_modelled(format!("{} of jsonb (use the jsonb form)", sig.name)).into())
+        }
         (Func::Special(Special::ToJson), _) => {
             let to = if sig.result == P::Json { Type::Json } else { Type::Jsonb };
             to_json(expr, to, binder)
@@ -293,6 +342,16 @@ fn argument(
             Some(to) => coerce(expr, from, &to, Context::Implicit, binder),
             None => Ok(expr),
         },
+    }
+}
+
+/// Whether there is jsonb in a type.
+fn has_jsonb(ty: &Type) -> bool {
+    match ty {
+        Type::Jsonb => true,
+        Type::Array(element) => has_jsonb(element),
+        Type::Record(fields) => fields.iter().any(|(_, ty)| has_jsonb(ty)),
+        _ => false,
     }
 }
 
@@ -327,6 +386,7 @@ pub(super) fn set_call(name: &str, args: Vec<Bound>, binder: &mut dyn Binder) ->
     let sigs: Vec<&'static Sig> = setof::SIGNATURES.iter().filter(|sig| sig.name == name).collect();
     let sig = match choose(&sigs, &types, false) {
         Choice::One(sig) => sig,
+        Choice::None if known::may_be_function(name, &types) => return Err(not_modelled(spelled()).into()),
         Choice::None => return Err(BindError::sql(b"42883", format!("{} does not exist", spelled()))),
         Choice::Ambiguous => return Err(BindError::sql(b"42725", format!("{} is not unique", spelled()))),
     };
@@ -346,5 +406,18 @@ pub(super) fn set_call(name: &str, args: Vec<Bound>, binder: &mut dyn Binder) ->
         function,
         args: bound.into(),
         columns,
+    })
+}
+
+/// `unnest(a, b)` in FROM: the arrays side by side, the shorter ones filled up with NULL.
+pub(super) fn unnest_several(args: Vec<Bound>, binder: &mut dyn Binder) -> Result<SetCall, BindError> {
+    let mut calls = Vec::with_capacity(args.len());
+    for arg in args {
+        calls.push(set_call("unnest", vec![arg], binder)?);
+    }
+    Ok(SetCall {
+        function: setof::SetFunction::UnnestSeveral,
+        columns: calls.iter().flat_map(|call| call.columns.iter().cloned()).collect(),
+        args: calls.into_iter().flat_map(|call| call.args.into_vec()).collect(),
     })
 }

@@ -58,7 +58,7 @@ pub fn coerce(
                 Type::Unknown => Type::Text,
                 to => to.base(),
             };
-            binder.params().settle(number, &settled);
+            let number = binder.params().settle(number, &settled)?;
             coerce(Expr::Param(number), &settled, to, context, binder)
         }
         (expr, Type::Unknown) => convert(expr, &Type::Text, to, Context::Explicit),
@@ -250,7 +250,7 @@ pub(super) fn boolean(expr: Expr, ty: &Type, clause: &str, binder: &mut dyn Bind
 }
 
 /// An unknown literal or parameter as text; anything else as it is.
-pub(super) fn settled((expr, ty): Bound, binder: &mut dyn Binder) -> Result<Bound, BindError> {
+pub fn settled((expr, ty): Bound, binder: &mut dyn Binder) -> Result<Bound, BindError> {
     match ty {
         Type::Unknown => Ok((coerce(expr, &ty, &Type::Text, Context::Implicit, binder)?, Type::Text)),
         _ => Ok((expr, ty)),

@@ -26,7 +26,10 @@ pub(super) fn bind(value: &ast::ValueWithSpan, binder: &mut dyn Binder) -> Resul
         ast::Value::Placeholder(name) => {
             let number = name.strip_prefix('$').and_then(|digits| digits.parse::<u16>().ok());
             match number.filter(|number| *number > 0) {
-                Some(number) => (Expr::Param(number), binder.params().get(number)),
+                Some(number) => {
+                    let (number, ty) = binder.params().bind(number);
+                    (Expr::Param(number), ty)
+                }
                 None => return Err(Refused::span("placeholder", span, name.clone()).into()),
             }
         }

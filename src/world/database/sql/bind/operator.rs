@@ -11,8 +11,9 @@ use crate::world::database::sql::cast::Context;
 use crate::world::database::sql::expr::{Comparison, Expr};
 use crate::world::database::sql::func::array::ArrayFunc;
 use crate::world::database::sql::func::{self, Func};
+use crate::world::database::sql::known;
 use crate::world::database::sql::overload::{Choice, choose};
-use crate::world::database::sql::refuse::{BindError, Refused};
+use crate::world::database::sql::refuse::{BindError, Refused, not_modelled};
 use crate::world::database::sql::scope::{Binder, Scope};
 use crate::world::database::sql::types::Type;
 
@@ -163,9 +164,6 @@ pub(super) fn named(
 ) -> Result<Bound, BindError> {
     let types = super::types(&args);
     let sigs = func::operators(symbol);
-    if sigs.is_empty() {
-        return Err(Refused::node(format!("operator {symbol}"), whole).into());
-    }
     match choose(&sigs, &types, true) {
         Choice::One(sig) => call::apply(
             sig,
@@ -173,6 +171,12 @@ pub(super) fn named(
             &mut || Refused::node(format!("operator {symbol}"), whole),
             binder,
         ),
+        Choice::None if known::may_be_operator(symbol, &types) => {
+            let construct = format!("operator {}", spelled(symbol, &types));
+            Err(Refused::node(construct, whole)
+                .help("the server has it, the model does not")
+                .into())
+        }
         Choice::None => Err(missing(symbol, &types)),
         Choice::Ambiguous => Err(BindError::sql(
             b"42725",
@@ -219,6 +223,9 @@ fn concatenate(left: Bound, right: Bound, binder: &mut dyn Binder) -> Result<Bou
         Choice::One(sig) => {
             let refuse = &mut || Refused::span("operator ||", sqlparser::tokenizer::Span::empty(), "||");
             call::apply(sig, vec![left, right], refuse, binder)
+        }
+        Choice::None if known::may_be_operator("||", &types) => {
+            Err(not_modelled(format!("operator {}", spelled("||", &types))).into())
         }
         Choice::None | Choice::Ambiguous => Err(missing("||", &types)),
     }
@@ -304,7 +311,14 @@ pub(super) fn comparand(
 
 /// The type at which two types compare.
 pub(super) fn comparable(op: Comparison, left: &Type, right: &Type) -> Result<Type, BindError> {
-    let none = || missing(op.symbol(), &[left.clone(), right.clone()]);
+    let none = || match known::may_be_operator(op.symbol(), &[left.clone(), right.clone()]) {
+        true => not_modelled(format!(
+            "operator {}",
+            spelled(op.symbol(), &[left.clone(), right.clone()])
+        ))
+        .into(),
+        false => missing(op.symbol(), &[left.clone(), right.clone()]),
+    };
     let (left, right) = match (left, right) {
         (Type::Unknown, Type::Unknown) => return Ok(Type::Text),
         (Type::Unknown, known) | (known, Type::Unknown) => (known, known),

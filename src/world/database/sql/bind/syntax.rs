@@ -12,6 +12,7 @@ use crate::world::database::sql::expr::{Casts, Comparison, Expr, SubqueryKind, V
 use crate::world::database::sql::fold;
 use crate::world::database::sql::func::array::ArrayFunc;
 use crate::world::database::sql::func::{self, Func};
+use crate::world::database::sql::known;
 use crate::world::database::sql::overload::{Choice, choose};
 use crate::world::database::sql::refuse::{BindError, Refused};
 use crate::world::database::sql::scope::{Binder, Scope};
@@ -25,7 +26,13 @@ pub(super) fn bind(expr: &ast::Expr, scope: &Scope<'_>, binder: &mut dyn Binder)
         E::Value(value) => literal::bind(value, binder),
         E::TypedString(typed) => literal::typed(typed, binder),
         E::Interval(interval) => literal::interval(expr, interval),
-        E::Identifier(ident) => scope.column(&fold(ident)),
+        E::Identifier(ident) => match ident.quote_style {
+            None => match call::keyword_value(&fold(ident))? {
+                Some(bound) => Ok(bound),
+                None => scope.column(&fold(ident)),
+            },
+            Some(_) => scope.column(&fold(ident)),
+        },
         E::CompoundIdentifier(idents) => compound(expr, idents, scope),
         E::CompoundFieldAccess { root, access_chain } => access(expr, root, access_chain, scope, binder),
         E::BinaryOp { left, op, right } => operator::binary(expr, left, op, right, scope, binder),
@@ -261,6 +268,7 @@ fn spelled(
     };
     match choose(&func::functions(name), &types, false) {
         Choice::One(sig) => call::apply(sig, args, &mut || Refused::node(spelled(), whole), binder),
+        Choice::None if known::may_be_function(name, &types) => Err(Refused::node(spelled(), whole).into()),
         Choice::None => Err(BindError::sql(b"42883", format!("{} does not exist", spelled()))),
         Choice::Ambiguous => Err(BindError::sql(b"42725", format!("{} is not unique", spelled()))),
     }

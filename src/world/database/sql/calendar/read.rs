@@ -3,7 +3,7 @@
 use super::{DAY, HOUR, INFINITY, MINUS_INFINITY, MINUTE, MONTHS, SECOND, WEEKDAYS, days, month_length, to_utc, zone};
 use crate::machine::sql::SqlError;
 use crate::value::Interval;
-use crate::world::database::sql::refuse::sql_error;
+use crate::world::database::sql::refuse::{not_modelled, sql_error};
 
 /// What a text of a date or a timestamp says.
 #[derive(Clone, Debug, Default)]
@@ -95,8 +95,8 @@ fn parts(text: &str, kind: &str) -> Result<Parts, SqlError> {
         "-infinity" => parts.special = Some(MINUS_INFINITY),
         "epoch" => parts.special = Some(0),
         "now" | "today" | "tomorrow" | "yesterday" => {
-            let message = format!("the special value \"{trimmed}\" is not modelled: write now() or current_date");
-            return Err(sql_error(b"0A000", message));
+            let what = format!("the special value \"{trimmed}\" (write now() or current_date)");
+            return Err(not_modelled(what));
         }
         _ => {}
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::machine::sql::SqlError;
 use crate::value::{Float, Value};
 use crate::world::database::sql::calendar::read;
-use crate::world::database::sql::refuse::sql_error;
+use crate::world::database::sql::refuse::{not_modelled, sql_error};
 use crate::world::database::sql::settings::Settings;
 use crate::world::database::sql::types::Type;
 use crate::world::database::sql::{json, numeric};
@@ -107,7 +107,7 @@ fn decimal(text: &str) -> Result<Value, SqlError> {
             "nan" | "inf" | "infinity" | "-inf" | "-infinity"
         ) =>
         {
-            Err(sql_error(b"0A000", "numeric NaN and infinity are not modelled"))
+            Err(not_modelled("numeric NaN and infinity"))
         }
         None => Err(invalid(text, &Type::Numeric(None))),
     }

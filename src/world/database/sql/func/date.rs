@@ -479,11 +479,8 @@ fn age(to: i64, from: i64) -> Interval {
         days -= 1;
     }
     if days < 0 {
-        let (year, month) = if sign > 0 {
-            (lower.year, lower.month)
-        } else {
-            (upper.year, upper.month)
-        };
+        // The server borrows from the month of the first argument when that is the earlier one.
+        let (year, month) = (lower.year, lower.month);
         days += i64::from(calendar::month_length(year, month));
         months -= 1;
     }

@@ -5,6 +5,7 @@ use bigdecimal::{BigDecimal, Signed, Zero};
 use crate::machine::sql::SqlError;
 use crate::value::{Float, Value};
 use crate::world::database::sql::func::{Func, Special};
+use crate::world::database::sql::hash;
 use crate::world::database::sql::numeric;
 use crate::world::database::sql::overload::{Sig, sigs};
 use crate::world::database::sql::refuse::sql_error;
@@ -48,7 +49,7 @@ pub enum Math {
     Gcd,
     /// `+x`
     Plus,
-    /// `hashtext`: any fixed function of the text, not the server's (its values are of no account to locks).
+    /// `hashtext`, `hashtextextended`
     Hash,
 }
 
@@ -239,6 +240,7 @@ pub(in crate::world::database::sql) const FUNCTIONS: &[Sig] = sigs! {
     "gcd"(Int4, Int4) -> Int4 = Func::Math(Math::Gcd);
     "gcd"(Int8, Int8) -> Int8 = Func::Math(Math::Gcd);
     "hashtext"(Text) -> Int4 = Func::Math(Math::Hash);
+    "hashtextextended"(Text, Int8) -> Int8 = Func::Math(Math::Hash);
 };
 
 /// Evaluates one; no argument is NULL.
@@ -266,7 +268,11 @@ pub(super) fn apply(function: Math, args: &[Value]) -> Result<Value, SqlError> {
         Math::Bits(op, width) => Ok(bitwise(op, width, args)),
         Math::Gcd => Ok(Value::Int(gcd(whole(args, 0), whole(args, 1)))),
         Math::Plus => Ok(args[0].clone()),
-        Math::Hash => Ok(Value::Int(hash(&args[0]))),
+        Math::Hash => Ok(Value::Int(match (&args[0], args.get(1)) {
+            (Value::Text(text), None) => i64::from(hash::text(text.as_bytes())),
+            (Value::Text(text), Some(Value::Int(seed))) => hash::text_extended(text.as_bytes(), *seed),
+            _ => 0,
+        })),
     }
 }
 
@@ -419,12 +425,4 @@ fn gcd(left: i64, right: i64) -> i64 {
         (left, right) = (right, left % right);
     }
     left as i64
-}
-
-fn hash(value: &Value) -> i64 {
-    let Value::Text(text) = value else { return 0 };
-    let mixed = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    i64::from(mixed as i32)
 }

@@ -97,6 +97,10 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Option<Kind>, Refused> {
         Kind::Release(cursor.name()?.into())
     } else if cursor.words("SET") {
         set(cursor)?
+    } else if cursor.words("RESET ALL") {
+        Kind::ResetAll
+    } else if cursor.words("RESET SESSION AUTHORIZATION") {
+        return Err(cursor.refuse("SESSION AUTHORIZATION"));
     } else if cursor.words("RESET") {
         Kind::Set {
             local: false,
@@ -273,10 +277,31 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Kind, Refused> {
     if !local {
         let _ = cursor.words("SESSION");
     }
-    if cursor.words("TIME ZONE") {
-        let name = "timezone".into();
-        let value = values(cursor)?;
+    let special = [
+        ("TIME ZONE", "timezone"),
+        ("ROLE", "role"),
+        ("NAMES", "client_encoding"),
+        ("SCHEMA", "search_path"),
+        ("XML OPTION", "xmloption"),
+    ];
+    for (words, name) in special {
+        let mark = cursor.mark();
+        if !cursor.words(words) {
+            continue;
+        }
+        if matches!(cursor.peek(), Some(Token::Eq)) || cursor.words("TO") {
+            cursor.reset(mark);
+            break;
+        }
+        let value = match cursor.words("LOCAL") {
+            true => SettingValue::Default,
+            false => values(cursor)?,
+        };
+        let name = name.into();
         return Ok(Kind::Set { local, name, value });
+    }
+    if cursor.words("SESSION AUTHORIZATION") || cursor.words("AUTHORIZATION") {
+        return Err(cursor.refuse("SESSION AUTHORIZATION"));
     }
     let name = setting_name(cursor)?;
     if !cursor.token(&Token::Eq) && !cursor.words("TO") {
@@ -306,9 +331,9 @@ fn setting_name(cursor: &mut Cursor<'_>) -> Result<Arc<str>, Refused> {
     if cursor.words("TRANSACTION ISOLATION LEVEL") {
         return Ok("transaction_isolation".into());
     }
-    let mut name = cursor.name()?.to_ascii_lowercase();
+    let mut name = cursor.open_name()?.to_ascii_lowercase();
     while cursor.token(&Token::Period) {
-        name = format!("{name}.{}", cursor.name()?.to_ascii_lowercase());
+        name = format!("{name}.{}", cursor.open_name()?.to_ascii_lowercase());
     }
     Ok(name.into())
 }

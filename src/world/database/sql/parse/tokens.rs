@@ -5,6 +5,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Word};
 
 use super::snippet;
+use crate::world::database::sql::known;
 use crate::world::database::sql::refuse::{BindError, Refused};
 
 /// Starts an identifier that stands for something else; no SQL text that people write holds it.
@@ -100,6 +101,18 @@ impl<'a> Cursor<'a> {
                 })
             }
             _ => Err(self.refuse("syntax (name expected)")),
+        }
+    }
+
+    /// A name that is no reserved word, unless it is quoted.
+    pub(super) fn open_name(&mut self) -> Result<String, Refused> {
+        match self.peek() {
+            Some(Token::Word(word))
+                if word.quote_style.is_none() && known::is_reserved(&word.value.to_ascii_lowercase()) =>
+            {
+                Err(self.refuse(&format!("syntax (the reserved word {})", word.value)))
+            }
+            _ => self.name(),
         }
     }
 
@@ -261,4 +274,42 @@ fn quoted(value: String, span: Span) -> TokenWithSpan {
         keyword: Keyword::NoKeyword,
     };
     TokenWithSpan::new(Token::Word(word), span)
+}
+
+/// What the tokenizer takes and Postgres does not, with its place.
+pub(super) fn foreign(tokens: &[TokenWithSpan]) -> Option<(&'static str, Location)> {
+    let mut before: Option<&TokenWithSpan> = None;
+    for token in tokens {
+        let found = match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::DoubleEq => Some("operator == (write =)"),
+            Token::Spaceship => Some("operator <=>"),
+            Token::Number(_, true) => Some("form of a number"),
+            Token::SingleQuotedByteStringLiteral(_) => Some("bit string"),
+            Token::NationalStringLiteral(_) => Some("national string"),
+            Token::DollarQuotedString(quoted)
+                if quoted
+                    .tag
+                    .as_ref()
+                    .is_some_and(|tag| tag.starts_with(|first: char| first.is_ascii_digit())) =>
+            {
+                Some("dollar quote whose tag begins with a digit")
+            }
+            Token::SingleQuotedString(_) => match before {
+                // Postgres joins strings only over the end of a line.
+                Some(TokenWithSpan {
+                    token: Token::SingleQuotedString(_),
+                    span,
+                }) if span.end.line == token.span.start.line => Some("two strings side by side"),
+                _ => None,
+            },
+            Token::Word(word) if word.quote_style.is_some_and(|quote| quote != '"') => Some("quoting of a name"),
+            _ => None,
+        };
+        if let Some(construct) = found {
+            return Some((construct, token.span.start));
+        }
+        before = Some(token);
+    }
+    None
 }

@@ -155,7 +155,7 @@ impl Play {
         match result {
             Ok(text) => text,
             Err(Stop::Error(error)) => tell(&error),
-            Err(Stop::Wait) => unreachable!("handled above"),
+            Err(Stop::Wait | Stop::Between) => unreachable!("handled above"),
         }
     }
 

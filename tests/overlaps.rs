@@ -1,0 +1,112 @@
+//! Statements that are sent at once end on the server in nothing that the model does not allow.
+
+mod server;
+
+use deadheat::drive::postgres::conformance::Coverage;
+use deadheat::drive::postgres::conformance::overlap::{Meeting, OVERLAPS, Overlaps, Plan, SCHEMA, meet, overlaps};
+use deadheat::drive::postgres::source::Server;
+use deadheat::drive::postgres::stage::Stage;
+
+fn meeting(sessions: &[&[&str]]) -> Meeting {
+    let owned = |statements: &&[&str]| statements.iter().map(|text| (*text).to_owned()).collect();
+    Meeting {
+        sessions: sessions.iter().map(owned).collect(),
+        coverage: Coverage::default(),
+    }
+}
+
+fn both_sides_tell_an_outcome_alike(server: &Server) {
+    let mut stage = Stage::open(server, &[SCHEMA.into()]).expect("a stage");
+    let mut found = Overlaps::default();
+    for sessions in [
+        [
+            &["UPDATE t SET n = n + 1 WHERE id = 1 RETURNING n"][..],
+            &[
+                "UPDATE t SET n = n + 2 WHERE id = 1 RETURNING id, n",
+                "SELECT k FROM t ORDER BY k",
+            ],
+        ],
+        [
+            &["BEGIN", "INSERT INTO t VALUES (3, 3, 0)", "COMMIT"],
+            &["INSERT INTO t VALUES (4, 3, 0)"],
+        ],
+        [&["DELETE FROM t WHERE id = 2"], &["INSERT INTO c VALUES (1, 2)"]],
+    ] {
+        meet(&mut stage, meeting(&sessions), 20, &mut found).expect("the server is there");
+    }
+    for lacking in &found.lacking {
+        eprintln!("{lacking}");
+    }
+    assert!(found.lacking.is_empty());
+    assert_eq!((found.tries, found.unexplored), (60, 0));
+    assert!(found.shown >= 3 && found.allowed >= 6, "{found:?}");
+}
+
+fn an_outcome_that_the_model_lacks_is_told(server: &Server) {
+    // The planted mistake: the server's table has no key.
+    let planted = "ALTER TABLE c DROP CONSTRAINT c_t_fkey; ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t DROP CONSTRAINT t_k_key";
+    let mut stage = Stage::open(server, &[SCHEMA.into(), planted.into()]).expect("a stage");
+    let mut found = Overlaps::default();
+    let insert: &[&str] = &["INSERT INTO t VALUES (3, 3, 0)"];
+    meet(&mut stage, meeting(&[insert, insert]), 5, &mut found).expect("the server is there");
+    let told: Vec<String> = found.lacking.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("in 5 of 5 tries"), "{}", told[0]);
+    assert!(told[0].contains("(3, 3, 0), (3, 3, 0)"), "{}", told[0]);
+    assert!(told[0].contains("23505"), "what the model allows is told: {}", told[0]);
+}
+
+#[test]
+fn every_kind_of_overlap_is_generated() {
+    let mut coverage = Coverage::default();
+    for number in 0..200_u8 {
+        let genes: Vec<Vec<u8>> = (0..2 + number % 2)
+            .map(|session| {
+                (0..12_u8)
+                    .map(|place| number.wrapping_mul(31).wrapping_add(session * 7 + place * 13))
+                    .collect()
+            })
+            .collect();
+        coverage.merge(&Meeting::express(&genes).coverage);
+    }
+    let missed: Vec<&str> = OVERLAPS
+        .iter()
+        .copied()
+        .filter(|name| coverage.hits(name) == 0)
+        .collect();
+    assert!(missed.is_empty(), "never generated: {missed:?}");
+    let unlisted: Vec<&str> = coverage
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| !OVERLAPS.contains(name))
+        .collect();
+    assert!(unlisted.is_empty(), "not in the list: {unlisted:?}");
+}
+
+fn sessions_whose_statements_are_sent_at_once_meet(server: &Server) {
+    let plan = Plan {
+        seed: 7_890,
+        meetings: 5,
+        tries: 20,
+    };
+    let found = overlaps(server, plan).expect("the server is there");
+    eprintln!(
+        "{} tries: {} of {} outcomes shown, {} more that the model lacks",
+        found.tries,
+        found.shown,
+        found.allowed,
+        found.lacking.len()
+    );
+    assert_eq!((found.tries, found.unexplored), (100, 0));
+    let ends = found.shown + found.lacking.len() as u64;
+    assert!(ends > u64::from(plan.meetings), "each meeting ended in one way only");
+}
+
+/// One server for all of it: to start one takes longer than what is done there.
+#[test]
+fn statements_that_are_sent_at_once_are_compared() {
+    let Some(server) = server::server() else { return };
+    both_sides_tell_an_outcome_alike(&server);
+    an_outcome_that_the_model_lacks_is_told(&server);
+    sessions_whose_statements_are_sent_at_once_meet(&server);
+}
