@@ -148,8 +148,8 @@ fn cells(
                 };
                 Cell::of(Some(*pid), text, Ink::Yellow)
             }
-            Event::Stopped { pid, after } => {
-                let text = format!("… {}", database.tell(*after));
+            Event::Stopped { pid, done, .. } => {
+                let text = format!("… {}", database.tell(done));
                 Cell::of(Some(*pid), text, Ink::Yellow)
             }
             Event::WentOn { .. } => continue,

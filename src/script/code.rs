@@ -113,8 +113,8 @@ pub(crate) enum Op {
     Sql {
         text: Arc<str>,
         params: Vec<Operand>,
-        /// Where the text needs a cast for the server to know an operator: behind which byte, of which parameter.
-        casts: Vec<(usize, usize)>,
+        /// Where the text needs a cast for the server to know an operator.
+        casts: Vec<Cast>,
         bind: Option<u16>,
         control: Control,
     },
@@ -190,6 +190,18 @@ pub(crate) enum Op {
     Give(Option<Expr>),
     /// Ends the process.
     End,
+}
+
+/// A place behind a parameter that stands beside an operator: written as an untyped literal, it would be taken for what the other side is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cast {
+    /// Behind which byte of the text.
+    pub(crate) behind: usize,
+    /// Of which parameter, from 0.
+    pub(crate) param: usize,
+    /// The other side is a parameter too, and has no type either. Else only moments and spans of time need it: the server would read the `:t`
+    /// of `:t - interval '1 day'` as an interval.
+    pub(crate) always: bool,
 }
 
 /// The body of a response.

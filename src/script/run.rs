@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::bound::{Bound, Typed, to_json};
-use super::code::{Body, Code, Control, Mark, Op, Pc, Shared, bit};
+use super::code::{Body, Cast, Code, Control, Mark, Op, Pc, Shared, bit};
 use super::expr::{Expr, Operand};
 use super::raised::Raised;
 use crate::machine::http::Fields;
@@ -717,9 +717,9 @@ impl Interpreter {
         let typed: Result<Vec<Typed>, SqlError> = params.iter().map(|operand| operand.read(&self.values)).collect();
         let typed = typed?;
         let mut text = text.clone();
-        for (behind, number) in casts.iter().rev() {
-            if let Some(Typed { ty, .. }) = typed.get(*number)
-                && *ty != Type::Unknown
+        for Cast { behind, param, always } in casts.iter().rev() {
+            if let Some(Typed { ty, .. }) = typed.get(*param)
+                && (*always && *ty != Type::Unknown || is_time(ty))
             {
                 text = format!("{}::{}{}", &text[..*behind], ty.plain_name(), &text[*behind..]).into();
             }
@@ -814,6 +814,14 @@ impl Machine for Interpreter {
     fn name(&self) -> String {
         String::new()
     }
+}
+
+/// Whether values of a type are moments or spans of time.
+fn is_time(ty: &Type) -> bool {
+    matches!(
+        ty,
+        Type::Timestamptz(_) | Type::Timestamp(_) | Type::Date | Type::Interval
+    )
 }
 
 /// Whether a code is one of SQL's; those of services are written in small letters.

@@ -136,8 +136,8 @@ pub const FORMS: &[Form] = &[
     form(
         "after",
         "after commit { ... }",
-        "Runs the block when the open transaction has been committed, with the values as they are now; at once when none is open; never when it is \
-         rolled back.",
+        "Runs the block when the open transaction has been committed, with the values as they are now; at once when none is open; never when it, or the \
+         savepoint that the step stands in, is rolled back.",
         "transaction { insert into t values (1); after commit { enqueue mail (order_id: 1); } }",
     ),
     form(
@@ -193,7 +193,7 @@ pub const FORMS: &[Form] = &[
     form(
         "atomic",
         "[NAME :=] atomic { ... }",
-        "Runs cache commands with `if`, `let` and `return EXPR` between them as one step: what is a Lua script or MULTI in life.",
+        "Runs cache commands with `if`, `let` and `return EXPR` between them as one step: what is a Lua script or MULTI in life. It sees the values around it; what it gives a name to stays inside. An error ends it and is raised; what it wrote before stays.",
         "let t = 'me'; atomic { v := cache get 'lock'; if v = t { cache del 'lock'; } }",
     ),
 ];
@@ -413,13 +413,13 @@ pub struct Function {
     pub doc: &'static str,
 }
 
-/// The script's own functions. Each use asks the world in a step of its own, before the step it stands in.
+/// The script's own functions. Asking is no step and cannot fail; each use is asked for before the step it stands in.
 pub const FUNCTIONS: &[Function] = &[
     Function {
         name: "now",
         operation: "now",
         type_name: "timestamp with time zone",
-        doc: "The application server's clock: the world's virtual time.",
+        doc: "The application server's clock: the world's virtual time. Reading it is no step and cannot fail; the clock may move on before and after.",
     },
     Function {
         name: "fresh",

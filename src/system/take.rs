@@ -136,7 +136,7 @@ impl Run<'_> {
             match event {
                 DbEvent::Notice { session, text, .. } => self.taken.events.push(Event::Notice { pid: session, text }),
                 DbEvent::Blocked { session, by } => self.taken.events.push(Event::Blocked { pid: session, by }),
-                DbEvent::Stopped { session, after } => self.stopped(session, after),
+                DbEvent::Stopped { session, done, next } => self.stopped(session, done, next),
                 DbEvent::Woken { .. } | DbEvent::Styled { .. } => {}
                 DbEvent::Done { session, result } => {
                     let reply = match result {
@@ -158,9 +158,9 @@ impl Run<'_> {
         }
     }
 
-    fn stopped(&mut self, pid: Pid, after: Option<Access>) {
+    fn stopped(&mut self, pid: Pid, done: Arc<[Access]>, next: Option<Access>) {
         self.touch(Resource::Process(pid), true);
-        self.taken.events.push(Event::Stopped { pid, after });
+        self.taken.events.push(Event::Stopped { pid, done, next });
         let (lose, orphaned) = match self.edit(pid).status {
             Status::Blocked { lose } => (lose, false),
             _ => (false, true),

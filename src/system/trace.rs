@@ -39,8 +39,10 @@ pub enum Event {
     Stopped {
         /// Whose.
         pid: Pid,
-        /// What it had taken last; `None` when only its snapshot.
-        after: Option<Access>,
+        /// What it had done so far.
+        done: Arc<[Access]>,
+        /// What it was about to take; `None` when it was about to commit.
+        next: Option<Access>,
     },
     /// The process's statement, which was stopped, goes on.
     WentOn {

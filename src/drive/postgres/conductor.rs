@@ -23,11 +23,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::compare::{Strictness, cells, difference, tell_row};
+use super::gates::{Gates, Reached};
 use super::gateway::GatewayError;
 use super::literal::{literal, substitute};
 use super::order::{Asked, ties};
 use super::record::{Record, go_on, is_lost, rehearse, victims, ways};
 use super::stage::{NEVER, Stage};
+use super::stops;
 use super::wire::{Answer, TextRows, WiresError};
 use crate::machine::{Pid, Rows, Sql, SqlError};
 use crate::system::{Event, Fault, Misfit, Schedule, State, Step, System};
@@ -85,7 +87,9 @@ pub enum ConductError {
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// It stops a statement in the middle.
-    #[error("step {place} stops a statement in the middle, which is not forced on the server; every other step can be")]
+    #[error(
+        "step {place} stops a statement in the middle, where the server can't be made to stop it; `deadheat run` sends such statements at once, many times"
+    )]
     Stops {
         /// The first such step, counted from 1.
         place: usize,
@@ -109,8 +113,8 @@ pub fn conduct(stage: &mut Stage, system: &System, schedule: &Schedule) -> Resul
     let system = &system.on_release(stage.release);
     let rehearsal = Rehearsal::of(system, schedule)?;
     match rehearsal.stops_at() {
-        Some(place) => Err(ConductError::Stops { place }),
-        None => perform(stage, system, &rehearsal),
+        Some(place) if rehearsal.way(stage) == stops::Way::Provoked => Err(ConductError::Stops { place }),
+        _ => perform(stage, system, &rehearsal),
     }
 }
 
@@ -134,6 +138,16 @@ impl Rehearsal {
         stops.map(|place| place + 1)
     }
 
+    /// How it can be brought about.
+    pub(super) fn way(&self, stage: &Stage) -> stops::Way {
+        stops::way(&self.0, stage.tables())
+    }
+
+    /// Its steps.
+    pub(super) fn records(&self) -> &[Record] {
+        &self.0
+    }
+
     /// Whether nothing can happen after it.
     pub(super) fn ends(&self, system: &System) -> bool {
         match self.0.last() {
@@ -153,10 +167,30 @@ impl Rehearsal {
 /// # Errors
 /// When the server is gone.
 pub(super) fn perform(stage: &mut Stage, system: &System, rehearsal: &Rehearsal) -> Result<Conducted, ConductError> {
+    if rehearsal.stops_at().is_none() {
+        return attempts(stage, system, rehearsal, None);
+    }
+    stage.reset()?;
+    let gates = Gates::build(stage)?;
+    let conducted = attempts(stage, system, rehearsal, Some(&gates));
+    stage.reset()?;
+    gates.take_away(stage)?;
+    conducted
+}
+
+fn attempts(
+    stage: &mut Stage,
+    system: &System,
+    rehearsal: &Rehearsal,
+    gates: Option<&Gates>,
+) -> Result<Conducted, ConductError> {
     let initial = system.initial();
     let mut followed: Option<(usize, Vec<Schedule>)> = None;
     let mut hung = None;
     for attempt in ATTEMPTS {
+        if let Some(gates) = gates {
+            gates.open_all(stage.wires())?;
+        }
         stage.reset()?;
         stage.provide(initial.world.services.get(PROVIDER))?;
         let mut conductor = Conductor {
@@ -171,6 +205,7 @@ pub(super) fn perform(stage: &mut Stage, system: &System, rehearsal: &Rehearsal)
             left_at: None,
             clocks: BTreeMap::new(),
             sent: BTreeMap::new(),
+            gates,
         };
         match conductor.run() {
             Ok(None) => return Ok(Conducted::Agreed),
@@ -271,6 +306,8 @@ struct Conductor<'a> {
     clocks: BTreeMap<Pid, i64>,
     /// The statement that each process sent last.
     sent: BTreeMap<Pid, Sql>,
+    /// What stops statements in the middle, where the schedule does.
+    gates: Option<&'a Gates>,
 }
 
 impl Conductor<'_> {
@@ -346,8 +383,13 @@ impl Conductor<'_> {
             .map(|(place, record)| Way::of(place, record))
             .collect();
         if let Some((pid, sql)) = first.sent() {
-            let waits = live.iter().any(|way| way.waits_at_first(pid));
+            let waits = live.iter().any(|way| way.waits_at_first(pid)) || !first.step.stops.is_empty();
+            self.close_gate(first)?;
             self.send(first, waits, pid, sql)?;
+        }
+        if let (Some(gates), Some(pid)) = (self.gates, stops::goes_on(first)) {
+            let place = self.stage.place(pid)?;
+            gates.give_way(self.stage.wires(), place)?;
         }
         self.provider(index, first)?;
         // Those who close without a statement under way: nothing has to be awaited.
@@ -403,7 +445,37 @@ impl Conductor<'_> {
         for way in &live {
             self.confirm_waits(index, way.record)?;
         }
+        self.confirm_gate(index, first)?;
         Ok(live.iter().map(|way| way.place).collect())
+    }
+
+    /// Sees to it that the statement that is sent next stops where the step stops it.
+    fn close_gate(&mut self, record: &Record) -> Result<(), Halt> {
+        let Some((pid, gate)) = stops::gate(record, self.stage.tables()) else {
+            return Ok(());
+        };
+        if let Some(gates) = self.gates {
+            let place = self.stage.place(pid)?;
+            gates.close(self.stage.wires(), place, &gate)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the statement has come to its gate.
+    fn confirm_gate(&mut self, index: usize, record: &Record) -> Result<(), Halt> {
+        let (Some(gates), Some((pid, _))) = (self.gates, stops::gate(record, self.stage.tables())) else {
+            return Ok(());
+        };
+        let place = self.stage.place(pid)?;
+        let difference = match gates.reached(self.stage.wires(), place)? {
+            Reached::Gate => return Ok(()),
+            Reached::Blocked(_) => "waits before it",
+            Reached::End => "has ended",
+        };
+        let label = label(record, pid);
+        let difference =
+            format!("the model says that the statement of {label} stops in the middle; on the server it {difference}");
+        Err(told(index, record, difference, true))
     }
 
     /// Keeps the ways that agree with an answer.
@@ -645,7 +717,7 @@ fn provider_differs(stage: &Stage, state: &State) -> Option<String> {
 }
 
 /// How the first table that differs does so; one that is locked was not read.
-fn rows_differ(tables: &[(Arc<str>, Option<TextRows>)], state: &State) -> Option<String> {
+pub(super) fn rows_differ(tables: &[(Arc<str>, Option<TextRows>)], state: &State) -> Option<String> {
     tables.iter().find_map(|(table, rows)| {
         let rows = rows.as_ref()?;
         let query = Sql::new(format!("SELECT * FROM {table}"));

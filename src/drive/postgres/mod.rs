@@ -24,6 +24,7 @@ mod plans;
 mod record;
 mod release;
 mod run;
+mod stops;
 mod walks;
 
 pub use plans::other_plans;

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::conductor::{Conducted, Divergence, Rehearsal, perform};
+use super::conductor::{ConductError, Conducted, Divergence, Rehearsal, perform};
+use super::provoke::Provoked;
 use super::source::Server;
 use super::stage::Stage;
+use super::stops::{Wanted, Way};
 use crate::explore::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Reached, Stats, Verdict};
 use crate::system::{Breach, Misfit, Outcome, Schedule, System};
 
@@ -54,9 +56,11 @@ pub fn run(
             Ok(rehearsal) => rehearsal,
             Err(misfit) => return error(format!("{schedule}: {misfit}")),
         };
-        if rehearsal.stops_at().is_some() {
-            tally.stopped += 1;
-            continue;
+        if rehearsal.stops_at().is_some() && rehearsal.way(&stage) == Way::Provoked {
+            match tally.provoke(&mut stage, system, &schedule, &rehearsal) {
+                Ok(()) => continue,
+                Err(reason) => return error(format!("{schedule}: {reason}")),
+            }
         }
         tally.count(&schedule, &rehearsal, system);
         let conducted = match perform(&mut stage, system, &rehearsal) {
@@ -94,13 +98,25 @@ struct Tally {
     runs: u64,
     /// Schedules that pass a race.
     races: u64,
-    /// Schedules that were left out because they stop a statement in the middle.
+    /// Schedules that were left out because they stop a statement where the server can't be made to stop it.
     stopped: u64,
+    /// Those of them that were provoked, with what came of it.
+    provoked: Vec<(Vec<Arc<str>>, Provoked)>,
     transitions: u64,
     finals: u64,
     depth: u64,
     broken: BTreeMap<Arc<str>, Broken>,
     outcomes: BTreeMap<Outcome, (u64, Schedule, Vec<Arc<str>>)>,
+}
+
+/// So many schedules of a scenario are provoked, at most.
+const MOST_PROVOKED: u64 = 4;
+
+/// What a schedule breaks.
+fn broken(system: &System, schedule: &Schedule) -> Result<Vec<Arc<str>>, Misfit> {
+    let (_, state) = system.replay(schedule)?;
+    let breaches = system.breaches(&state, system.is_final(&state));
+    Ok(breaches.into_iter().map(|breach| breach.invariant).collect())
 }
 
 /// How an invariant was broken.
@@ -120,6 +136,28 @@ impl Tally {
         self.finals += u64::from(rehearsal.ends(system));
         self.transitions += schedule.steps.len() as u64;
         self.depth = self.depth.max(schedule.steps.len() as u64);
+    }
+
+    /// Sends the statements of a schedule that can't be forced at once, many times, if it breaks something. What was seen counts.
+    fn provoke(
+        &mut self,
+        stage: &mut Stage,
+        system: &System,
+        schedule: &Schedule,
+        rehearsal: &Rehearsal,
+    ) -> Result<(), ConductError> {
+        let broken = broken(system, schedule)?;
+        let known = self.provoked.len() as u64 >= MOST_PROVOKED;
+        let Some(wanted) = Wanted::of(system, rehearsal).filter(|_| !broken.is_empty() && !known) else {
+            self.stopped += 1;
+            return Ok(());
+        };
+        let provoked = wanted.provoke(stage)?;
+        if provoked.is_confirmed() {
+            self.judge(system, schedule, true)?;
+        }
+        self.provoked.push((broken, provoked));
+        Ok(())
     }
 
     /// Judges every state of a schedule that the server agreed to.
@@ -183,7 +221,7 @@ impl Tally {
     fn finding(self, system: &System, options: &Options, limit: Option<Limit>, start: Instant) -> Finding {
         let spec = system.spec();
         let stats = self.stats(start);
-        let all = options.complete && self.races + self.stopped == 0;
+        let all = options.complete && self.races + self.stopped == 0 && self.provoked.is_empty();
         let evidence = match limit {
             Some(limit) => Evidence::Truncated { limit },
             None if all => Evidence::Exhausted,
@@ -224,10 +262,15 @@ impl Tally {
         }
         match self.stopped {
             0 => {}
-            1 => reasons.push("1 schedule stops a statement in the middle and was left out".to_owned()),
+            1 => reasons.push(
+                "1 schedule stops a statement where the server can't be made to stop it, and was left out".to_owned(),
+            ),
             some => reasons.push(format!(
-                "{some} schedules stop a statement in the middle and were left out"
+                "{some} schedules stop a statement where the server can't be made to stop it, and were left out"
             )),
+        }
+        for (broken, provoked) in &self.provoked {
+            reasons.push(format!("{}: {provoked}", broken.join(", ")));
         }
         let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
         let outcomes = self

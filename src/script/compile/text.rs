@@ -8,7 +8,7 @@ use sqlparser::ast::{self, visit_expressions};
 use super::{Compiler, Statement};
 use crate::script::ast::{Code, Name, Param, Piece, PieceKind};
 use crate::script::bound::Typed;
-use crate::script::code::{Control, Op};
+use crate::script::code::{Cast, Control, Op};
 use crate::script::error::Problem;
 use crate::script::expr::{Expr, Mistake, Operand, SqlExpr};
 use crate::script::words::{FUNCTIONS, Function};
@@ -37,8 +37,13 @@ impl Compiler<'_> {
                     let operand = self.operand(param, &piece.span);
                     let number = number_of(&mut params, operand);
                     text.push_str(&format!("${number}"));
-                    if meets_another(&sql.pieces[place + 1..]) {
-                        casts.push((text.len(), number - 1));
+                    let always = meets_another(&sql.pieces[place + 1..]);
+                    if always || is_summand(&sql.pieces, place) {
+                        casts.push(Cast {
+                            behind: text.len(),
+                            param: number - 1,
+                            always,
+                        });
                     }
                 }
             }
@@ -426,6 +431,12 @@ fn meets_another(pieces: &[Piece]) -> bool {
             pieces.get(operators).map(|piece| &piece.kind),
             Some(PieceKind::Param(_))
         )
+}
+
+/// Whether a value of the script stands beside `+` or `-`.
+fn is_summand(pieces: &[Piece], place: usize) -> bool {
+    let is_sign = |piece: Option<&Piece>| matches!(piece.map(|piece| &piece.kind), Some(PieceKind::Text(text)) if matches!(text.as_str(), "+" | "-"));
+    is_sign(pieces.get(place + 1)) || place.checked_sub(1).is_some_and(|before| is_sign(pieces.get(before)))
 }
 
 fn number_of(operands: &mut Vec<Operand>, operand: Operand) -> usize {

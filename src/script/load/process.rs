@@ -59,12 +59,13 @@ const PROVIDER_FIELDS: [&str; 7] = ["id", "type", "intent", "reference", "status
 const OWN_NAMES: [&str; 4] = ["process", "instance", "headers", "request"];
 
 /// The codes that the world's own services refuse with.
-const REFUSALS: [&str; 11] = [
+const REFUSALS: [&str; 12] = [
     "card_declined",
     "idempotency_error",
     "idempotency_key_in_use",
     "resource_missing",
     "parameter_missing",
+    "parameter_invalid_integer",
     "charge_already_refunded",
     "payment_intent_unexpected_state",
     "cache_error",

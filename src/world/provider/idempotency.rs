@@ -61,5 +61,5 @@ impl Provider {
 
 /// Everything that was executed is kept, failures included; a request that failed validation was not.
 fn is_kept(answer: &Answer) -> bool {
-    !matches!(answer, Answer::Refused { code, .. } if matches!(&**code, "parameter_missing" | "unknown_operation"))
+    !matches!(answer, Answer::Refused { code, .. } if matches!(&**code, "parameter_missing" | "parameter_invalid_integer" | "unknown_operation"))
 }

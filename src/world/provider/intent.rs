@@ -106,10 +106,11 @@ impl Method {
 
 impl Provider {
     pub(super) fn create_intent(&mut self, caller: Pid, call: &Call, now: i64) -> Answer {
-        let amount = number(call, "amount");
-        if amount <= 0 {
-            return refused(400, "parameter_missing", "Missing required param: amount.");
-        }
+        let amount = match number(call, "amount") {
+            Ok(Some(amount)) if amount > 0 => amount,
+            Ok(_) => return refused(400, "parameter_missing", "Missing required param: amount."),
+            Err(answer) => return answer,
+        };
         let id = self.name("pi", caller, call, |provider, id| provider.intents.contains_key(id));
         let method = Some(text(call, "method")).filter(|method| !method.is_empty());
         let intent = Intent {

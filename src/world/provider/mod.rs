@@ -335,15 +335,25 @@ fn text(call: &Call, name: &str) -> Arc<str> {
     }
 }
 
-fn number(call: &Call, name: &str) -> i64 {
-    match call.arguments.get(name) {
-        Some(Value::Int(number)) => *number,
-        _ => 0,
-    }
+/// A whole number, which may have come as a text: what came with a request is one, and the provider's API takes forms. `None` when there is none.
+fn number(call: &Call, name: &str) -> Result<Option<i64>, Answer> {
+    let whole = match call.arguments.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Int(number)) => Some(*number),
+        Some(other) => other.to_string().trim().parse().ok(),
+    };
+    whole.map(Some).ok_or_else(|| {
+        let message = format!("Invalid integer: {}: {name} must be a whole number", text(call, name));
+        refused(400, "parameter_invalid_integer", &message)
+    })
 }
 
 fn flag(call: &Call, name: &str) -> bool {
-    call.arguments.get(name) == Some(&Value::Bool(true))
+    match call.arguments.get(name) {
+        Some(Value::Bool(truth)) => *truth,
+        Some(Value::Text(text)) => &**text == "true",
+        _ => false,
+    }
 }
 
 fn refused(status: u16, code: &str, message: &str) -> Answer {

@@ -219,6 +219,7 @@ impl Call<'_> {
             done: running.done.clone(),
             resumed: running.stopped || running.waited,
             patient: session.micros("lock_timeout") == 0 && session.micros("statement_timeout") == 0,
+            next: None,
         };
         running.stopped = false;
         self.branch.begin(id);
@@ -303,8 +304,11 @@ impl Call<'_> {
         });
         self.session_mut(id).running = Some(Arc::new(running));
         self.engine.store.outlive_step();
-        let after = self.pacer.done.iter().rev().copied().find(Access::is_told);
-        self.events.push(DbEvent::Stopped { session: id, after });
+        self.events.push(DbEvent::Stopped {
+            session: id,
+            done: self.pacer.done.as_slice().into(),
+            next: self.pacer.next,
+        });
     }
 
     fn block(&mut self, id: SessionId, mut running: Running) {

@@ -63,8 +63,10 @@ pub enum DbEvent {
     Stopped {
         /// Whose.
         session: SessionId,
-        /// What it took last; `None` when it has only taken its snapshot.
-        after: Option<machine::Access>,
+        /// What it did so far.
+        done: Arc<[machine::Access]>,
+        /// What it was about to take; `None` when it was about to commit.
+        next: Option<machine::Access>,
     },
     /// The session's message, which waited, goes on (it may be blocked again or done in a later event).
     Woken {
@@ -444,7 +446,8 @@ impl Database {
     }
 
     /// What a statement that was stopped has done last, in words: `has locked a row of jobs`.
-    pub fn tell(&self, after: Option<machine::Access>) -> String {
+    pub fn tell(&self, done: &[machine::Access]) -> String {
+        let after = done.iter().rev().copied().find(machine::Access::is_told);
         use machine::Access::{Advisory, Key, Row, Sequence, Table, Write};
         let catalog = &self.engine.catalog;
         let table = |number: u16| {

@@ -17,6 +17,8 @@ pub(crate) struct Pacer {
     pub(super) resumed: bool,
     /// Its waits are not limited in time.
     pub(super) patient: bool,
+    /// What it was stopped before; `None` for its commit.
+    pub(super) next: Option<Access>,
 }
 
 impl Pacer {
@@ -34,6 +36,7 @@ impl Pacer {
                 next: Next::Take(access),
             };
             if branch.stop(session, point) {
+                self.next = Some(access);
                 return Err(Stop::Between);
             }
         } else if !known && self.done.is_empty() {
@@ -66,7 +69,10 @@ impl Pacer {
             next: Next::Commit(published),
         };
         match branch.stop(session, point) {
-            true => Err(Stop::Between),
+            true => {
+                self.next = None;
+                Err(Stop::Between)
+            }
             false => Ok(()),
         }
     }

@@ -116,10 +116,6 @@ impl<'a> Scope<'a> {
         Err(BindError::sql(b"42703", format!("column \"{name}\" does not exist")))
     }
 
-    fn has_relations(&self) -> bool {
-        !self.relations.is_empty() || self.parent.is_some_and(Scope::has_relations)
-    }
-
     /// What `qualifier.name` means.
     pub fn qualified(&self, qualifier: &str, name: &str) -> Result<(Expr, Type), BindError> {
         let Some((relation, depth)) = self.relation(qualifier) else {
