@@ -374,6 +374,7 @@ impl Collected {
         });
         Finding {
             driver,
+            assumptions: Vec::new(),
             verdict: if self.refused.is_some() {
                 Verdict::Error
             } else {

@@ -149,6 +149,7 @@ impl<'a> Search<'a> {
         let depth = self.states.last().map_or(0, |(_, _, _, depth)| u64::from(*depth));
         Finding {
             driver: Driver::Explore,
+            assumptions: Vec::new(),
             verdict: if self.refused.is_some() {
                 Verdict::Error
             } else {

@@ -95,6 +95,7 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
         .or_else(|| unrefined(&judged, options, deadline));
     Finding {
         driver: Driver::Explore,
+        assumptions: Vec::new(),
         verdict: if refused.is_some() { Verdict::Error } else { verdict },
         evidence: search
             .stopped

@@ -210,6 +210,8 @@ pub struct Finding {
     pub stats: Stats,
     /// Why it was skipped, is unknown, or what the error is.
     pub reason: Option<String>,
+    /// What it takes for granted of the plans that the server makes, one line each, sorted; the suite fills it in.
+    pub assumptions: Vec<String>,
     /// What no schedule showed, so that what holds may hold for want of trying. Only a search that exhausted every schedule knows.
     pub warnings: Vec<Warning>,
 }
@@ -366,6 +368,7 @@ impl Finding {
             bounds: Bounds::of(spec),
             stats: Stats::default(),
             reason: Some(reason.into()),
+            assumptions: Vec::new(),
             warnings: Vec::new(),
         }
     }

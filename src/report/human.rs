@@ -27,7 +27,7 @@ pub fn report(results: &Results, detail: Detail) -> String {
     }
     text.push_str(&table(results, detail.paint));
     text.push('\n');
-    for reason in skipped(results) {
+    for reason in skipped(results).into_iter().chain(assumed(results)) {
         let _ = writeln!(text, "{reason}");
     }
     text.push_str(&summary(results, detail.paint));
@@ -177,6 +177,20 @@ fn heading(scenario: &Scenario, paint: Paint) -> String {
         paint.ink(Ink::Bold, &scenario.name),
         scenario.title
     )
+}
+
+/// What the verdicts of a scenario take for granted of the server's plans, each once.
+fn assumed(results: &Results) -> Vec<String> {
+    let mut lines = Vec::new();
+    for record in &results.records {
+        for assumption in &record.finding.assumptions {
+            let line = format!("{} {assumption}", record.case.scenario.name);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    lines
 }
 
 /// Why something was skipped, each reason once.

@@ -69,6 +69,9 @@ pub(super) struct One {
     /// Each promise by itself.
     #[serde(default)]
     pub(super) invariants: Vec<Promise>,
+    /// What the verdict takes for granted of the server's plans.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) assumptions: Vec<String>,
     /// What no schedule showed, one sentence each: what holds may hold for want of trying.
     #[serde(default)]
     pub(super) warnings: Vec<String>,
@@ -183,6 +186,7 @@ fn one(record: &Record) -> One {
             .iter()
             .map(|judged| promise(judged, finding))
             .collect(),
+        assumptions: finding.assumptions.clone(),
         warnings: finding.warnings.iter().map(ToString::to_string).collect(),
         split: record.split.then(|| Split {
             complete,

@@ -54,6 +54,7 @@ fn finding(scenario: &Scenario, driver: Driver, verdict: Verdict, evidence: Evid
     };
     let found = (verdict == Verdict::Violated).then_some(found);
     Finding {
+        assumptions: Vec::new(),
         driver,
         verdict,
         evidence,

@@ -275,6 +275,7 @@ mod tests {
         let all = verdicts.iter().fold(Verdict::Held, |all, (_, one)| all.and(*one));
         Finding {
             driver: Driver::Explore,
+            assumptions: Vec::new(),
             verdict: all,
             evidence,
             invariants: judged.collect(),

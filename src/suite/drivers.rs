@@ -12,6 +12,7 @@ use crate::drive::storm::{Storm, StormOptions, storm};
 use crate::explore::{Driver, Evidence, Finding, Options, Progress, Verdict, explore};
 use crate::scenario::{Limits, MOST_CLIENTS, Scenario};
 use crate::system::{Points, Schedule};
+use crate::world::database::Database;
 
 /// Runs scenarios with drivers; holds what runs share.
 #[derive(Debug, Default)]
@@ -115,6 +116,17 @@ impl Drivers {
     fn max_time(&self, scenario: &Scenario) -> Option<Duration> {
         let own = scenario.limits.seconds.map(Duration::from_secs);
         own.into_iter().chain(self.explore.max_time).min()
+    }
+
+    /// What the server's plans do otherwise than a verdict assumes, or why that is not known.
+    pub(super) fn other_plans(&self, database: &Database) -> Vec<String> {
+        let Ok(server) = self.postgres.server() else {
+            return Vec::new();
+        };
+        match postgres::other_plans(server, database) {
+            Ok(lines) => lines,
+            Err(reason) => vec![format!("the server could not be asked for its plans: {reason}")],
+        }
     }
 
     /// Explores a scenario.

@@ -137,5 +137,17 @@ fn run_case(case: &Arc<Case>, plan: &Plan, drivers: &Drivers, tell: &Teller) -> 
     for record in &mut records {
         record.settle(&seen, plan.strict);
     }
+    // All drivers first: what has run by then is the same whatever their threads did.
+    let database = &case.scenario.system.spec().world.database;
+    let assumptions = database.assumptions();
+    for record in &mut records {
+        if record.finding.verdict == Verdict::Skipped {
+            continue;
+        }
+        record.finding.assumptions.clone_from(&assumptions);
+        if record.finding.driver == Driver::Postgres && !assumptions.is_empty() {
+            record.finding.assumptions.extend(drivers.other_plans(database));
+        }
+    }
     records
 }

@@ -24,6 +24,7 @@ mod docker;
 mod keeper;
 mod local;
 mod order;
+mod plans;
 mod record;
 mod release;
 mod run;
@@ -32,5 +33,6 @@ mod tenant;
 mod translate;
 mod walks;
 
+pub use plans::other_plans;
 pub use run::{Options, run};
 pub use walks::walks;

@@ -283,6 +283,7 @@ impl Tally {
             });
         Finding {
             driver: Driver::Postgres,
+            assumptions: Vec::new(),
             verdict: invariants.iter().fold(unbroken, |all, one| all.and(one.verdict)),
             evidence,
             invariants,

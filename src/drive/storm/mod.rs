@@ -296,6 +296,7 @@ impl Season<'_> {
         let finding = Finding {
             driver: Driver::Storm,
             reason: reason.or_else(|| Finding::unjudged(&invariants)).or(stopped),
+            assumptions: Vec::new(),
             verdict: if self.refused.is_some() {
                 Verdict::Error
             } else {

@@ -29,7 +29,14 @@ pub(super) fn statements(
     let schemas = Schemas::of(processes, database);
     for (place, statement) in processes.statements() {
         match schemas.prepare(&statement.text) {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(assumption) = database.hangs_on_plan(&statement.text) {
+                    problems.push(Problem::warning(
+                        format!("what this does depends on the server's plan: the model {assumption}; `= (SELECT ... LIMIT 1 ...)` or a CTE runs once whatever the plan"),
+                        place.map(statement.span.clone()),
+                    ));
+                }
+            }
             Err(QueryError::Refused(refused)) => {
                 let span = span_of(statement, refused.line, refused.column);
                 let problem = Problem::new(format!("{} is not supported", refused.construct), place.map(span));

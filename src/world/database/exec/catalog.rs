@@ -117,6 +117,8 @@ pub(crate) struct Table {
     pub(crate) checks: Vec<Check>,
     /// Its foreign keys.
     pub(crate) foreign_keys: Vec<ForeignKey>,
+    /// How many rows it had when they were last counted, by CREATE INDEX or ANALYZE: what the planner goes by.
+    pub(crate) counted: Option<u32>,
 }
 
 /// A column.
@@ -159,6 +161,8 @@ pub(crate) struct Index {
     pub(crate) id: IndexId,
     /// Its name.
     pub(crate) name: Arc<str>,
+    /// How it is built.
+    pub(crate) method: Method,
     /// Its key columns.
     pub(crate) keys: Vec<IndexKey>,
     /// Whether it is unique.
@@ -191,6 +195,19 @@ impl Index {
     pub(crate) fn guards_key(&self) -> bool {
         self.unique && self.predicate.is_none() && self.keys.iter().all(|key| matches!(key, IndexKey::Column(_)))
     }
+}
+
+/// How an index is built (`USING`): what it can look up, and what it marks for a serializable transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Method {
+    /// Sorted: equalities, ranges, and the order.
+    Btree,
+    /// Hashed: equality.
+    Hash,
+    /// The parts of arrays and JSON.
+    Gin,
+    /// One that the model's planner does not use.
+    Other,
 }
 
 /// One key of an index.

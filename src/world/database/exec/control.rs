@@ -289,7 +289,8 @@ impl Call<'_> {
                         .help("no constraint of the model is deferrable"),
                 ));
             }
-            Kind::Listen(_) | Kind::Unlisten(_) | Kind::Maintenance => {}
+            Kind::Maintenance => self.count_rows(id, running, &planned.statement.text)?,
+            Kind::Listen(_) | Kind::Unlisten(_) => {}
             Kind::Discard(what) => self.discard(id, planned, what)?,
             Kind::Notify { .. } => return Err(Halt::Refused(planned.refuse("NOTIFY"))),
             Kind::Do { language, body } => return self.do_block(id, planned, language, body),

@@ -15,9 +15,10 @@ use crate::value::Value;
 use crate::world::database::sql::fold;
 use crate::world::database::sql::names;
 use crate::world::database::sql::refuse::{BindError, Refused, sql_error};
+use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Key, KeyCheck, Nulls, SessionId, Strength, TableId, TableMode, TxState};
 
-use super::catalog::{Index, Sequence, Table, View, no_relation};
+use super::catalog::{Index, IndexKey, Method, Sequence, Table, View, no_relation};
 use super::engine::{Call, Halt};
 use super::facade::Severity;
 use super::journal::Entry;
@@ -98,7 +99,7 @@ impl Call<'_> {
                     .map_err(|halt| located(planned, halt))?;
             }
             S::Truncate(truncate) => self.truncate(id, running, truncate)?,
-            S::Analyze(_) | S::Vacuum(_) | S::Comment { .. } => {}
+            S::Comment { .. } => {}
             S::Explain { .. } | S::ExplainTable { .. } => {
                 return Err(Halt::Refused(
                     planned.refuse("EXPLAIN").help("the model does not print plans"),
@@ -231,8 +232,21 @@ impl Call<'_> {
         }
         let include = create.include.iter().map(|column| table.require_column(&fold(column)));
         let include = include.collect::<Result<Vec<usize>, _>>()?;
+        let method = match &create.using {
+            None | Some(ast::IndexType::BTree) => Method::Btree,
+            Some(ast::IndexType::Hash) => Method::Hash,
+            Some(ast::IndexType::GIN) => Method::Gin,
+            Some(_) => Method::Other,
+        };
+        let off = |option: &ast::Expr| {
+            let text = option.to_string().to_ascii_lowercase().replace([' ', '\''], "");
+            matches!(&*text, "fastupdate=off" | "fastupdate=false" | "fastupdate=0")
+        };
+        let at_once = method == Method::Gin && keys.len() == 1 && create.with.iter().any(off);
         let index = table::NewIndex {
             name,
+            method,
+            at_once,
             keys,
             unique: create.unique,
             nulls_not_distinct: create.nulls_distinct == Some(false),
@@ -269,10 +283,15 @@ impl Call<'_> {
         } else {
             Nulls::Distinct
         };
-        let number = self.engine.store.create_index(table.id, new.unique.then_some(nulls));
+        let number = match self.hashed(&table, &new) {
+            true => self.engine.store.create_hash_index(table.id),
+            false if new.at_once => self.engine.store.create_parts_index(table.id),
+            false => self.engine.store.create_index(table.id, new.unique.then_some(nulls)),
+        };
         let index = Index {
             id: number,
             name: new.name,
+            method: new.method,
             keys: new.keys,
             unique: new.unique,
             nulls_not_distinct: new.nulls_not_distinct,
@@ -283,11 +302,29 @@ impl Call<'_> {
         };
         let mut changed = (*table).clone();
         changed.indexes.push(index);
+        // The server counts the rows while it enters them; of none it does not say that there are none.
+        let snapshot = self.engine.store.fresh_snapshot(id);
+        let rows = self.engine.store.count(id, &snapshot, table.id);
+        if rows > 0 {
+            changed.counted = Some(rows);
+        }
         let changed = Arc::new(changed);
         self.change(id)
             .tables
             .insert(Arc::clone(&table.name), Arc::clone(&changed));
         self.fill_index(id, &changed, changed.indexes.len() - 1)
+    }
+
+    /// Whether the model knows in which half of a new hash index a key lies: of numbers and text it knows the server's hash.
+    fn hashed(&self, table: &Table, new: &table::NewIndex) -> bool {
+        let known = |key: &IndexKey| match key {
+            IndexKey::Column(column) => matches!(
+                table.columns[*column].ty,
+                Type::Int2 | Type::Int4 | Type::Int8 | Type::Text | Type::Varchar(_)
+            ),
+            IndexKey::Expression(_) => false,
+        };
+        new.method == Method::Hash && new.keys.iter().all(known)
     }
 
     /// Enters every row of a table into a new index.
@@ -335,6 +372,40 @@ impl Call<'_> {
             values.push(crate::world::database::sql::eval::eval(key, &mut env)?);
         }
         Ok(Some(Key::new(values)))
+    }
+
+    /// ANALYZE and VACUUM: from here on the planner knows how many rows there are, of the tables that are named, or of all.
+    pub(super) fn count_rows(&mut self, id: SessionId, running: &mut Running, text: &str) -> Result<(), Halt> {
+        let words: Vec<String> = text
+            .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .map(str::to_lowercase)
+            .collect();
+        let all: Vec<Arc<Table>> = self.catalog(id).tables.values().cloned().collect();
+        let named = |table: &&Arc<Table>| words.iter().any(|word| **word == *table.name);
+        let mut tables: Vec<Arc<Table>> = all.iter().filter(named).cloned().collect();
+        if tables.is_empty() {
+            tables = all;
+        }
+        // Who changes a definition meanwhile is waited for.
+        for (place, table) in tables.iter().enumerate() {
+            self.lock_for_ddl(id, running, place, table.id, TableMode::ShareUpdateExclusive)?;
+        }
+        let snapshot = self.engine.store.fresh_snapshot(id);
+        for table in tables {
+            // As it is now that the lock is there.
+            let Some(table) = self.catalog(id).tables.get(&table.name).cloned() else {
+                continue;
+            };
+            let rows = self.engine.store.count(id, &snapshot, table.id);
+            if table.counted != Some(rows) {
+                let mut changed = (*table).clone();
+                changed.counted = Some(rows);
+                self.change(id)
+                    .tables
+                    .insert(Arc::clone(&table.name), Arc::new(changed));
+            }
+        }
+        Ok(())
     }
 
     /// TRUNCATE: the rows are deleted, and the table gets new, empty storage, which older snapshots see as well once it is committed.
@@ -398,15 +469,9 @@ impl Call<'_> {
     fn empty_storage(&mut self, id: SessionId, table: &Table) -> Result<(), Halt> {
         let mut changed = table.clone();
         changed.id = self.engine.store.create_table();
+        changed.counted = None;
         for index in &mut changed.indexes {
-            let nulls = match index.nulls_not_distinct {
-                true => Nulls::NotDistinct,
-                false => Nulls::Distinct,
-            };
-            index.id = self
-                .engine
-                .store
-                .create_index(changed.id, index.unique.then_some(nulls));
+            index.id = self.engine.store.create_index_like(index.id, changed.id);
         }
         let number = changed.id;
         self.change(id)

@@ -13,6 +13,7 @@ use crate::world::database::store::{Access, Release};
 use super::engine::{Call, Engine};
 use super::message::Message;
 use super::pacer::Pacer;
+use super::planner::Assumption;
 use super::script::Script;
 use super::session::{Block, Running, Session};
 
@@ -106,6 +107,19 @@ pub struct VirtualTable {
     pub columns: Vec<(Arc<str>, Arc<str>)>,
     /// Its rows.
     pub rows: Vec<Vec<Value>>,
+}
+
+/// What a statement that ran takes for granted of the server's plan.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlanAssumption {
+    /// The statement.
+    pub statement: Arc<str>,
+    /// How many parameters it has.
+    pub parameters: usize,
+    /// The table that is meant.
+    pub table: Arc<str>,
+    /// The indexes by which it is read, none for all of it; `None` when it is meant that a sub-select which locks its rows up to a LIMIT runs once.
+    pub indexes: Option<Vec<Arc<str>>>,
 }
 
 /// SQL that the model does not know, with its place.
@@ -322,6 +336,33 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    /// What the statements that ran in any copy of this database took for granted of the server's plans, one line each, sorted: which indexes serve a
+    /// serializable transaction, and that a sub-select that locks rows up to a LIMIT runs once. Statements after a change of the schema are not counted.
+    pub fn assumptions(&self) -> Vec<String> {
+        let assumed = self.engine.catalog.plans.assumed();
+        assumed.iter().map(Assumption::told).collect()
+    }
+
+    /// The same with the statements, for whoever asks a server: sorted by their text.
+    pub fn plan_assumptions(&self) -> Vec<PlanAssumption> {
+        self.engine.catalog.plans.plan_assumptions()
+    }
+
+    /// Why what a statement does hangs on the server's plan whatever the isolation level, if it does.
+    pub fn hangs_on_plan(&self, sql: &str) -> Option<String> {
+        let text: Arc<str> = sql.into();
+        let message = self.engine.catalog.plans.get(&text, || Message::parse(&text)).ok()?;
+        let mut plans = message
+            .statements
+            .iter()
+            .filter_map(|planned| planned.plan(&self.engine.catalog).ok());
+        plans.find_map(|plan| {
+            let mut assumed = plan.assumes.iter();
+            let once = assumed.find(|assumption| matches!(assumption, Assumption::Once(_)))?;
+            Some(once.told())
+        })
     }
 
     /// Runs a utility statement or DDL on this copy, to see whether it is known.

@@ -1,5 +1,6 @@
 //! A message as it was parsed, with the plans of its statements as far as they were needed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::world::database::sql::parse::{Kind, Statement, parse};
@@ -8,7 +9,7 @@ use crate::world::database::sql::types::{Type, resolve};
 
 use super::catalog::Catalog;
 use super::plan::Plan;
-use super::planner::{Virtual, plan_prepared, plan_statement};
+use super::planner::{Assumption, Virtual, plan_prepared, plan_statement};
 
 /// A parsed message.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Planned {
     /// The statement.
     pub(crate) statement: Statement,
     plan: OnceLock<Result<Arc<Plan>, BindError>>,
+    /// Whether it ran, and whether it ran at SERIALIZABLE: what its plan takes for granted then belongs to the verdict.
+    ran: [AtomicBool; 2],
 }
 
 impl Message {
@@ -40,6 +43,7 @@ impl Planned {
         Planned {
             statement,
             plan: OnceLock::new(),
+            ran: [AtomicBool::new(false), AtomicBool::new(false)],
         }
     }
 
@@ -70,6 +74,32 @@ impl Planned {
             plan_statement(catalog, statement, Vec::new(), extra).map(Arc::new)
         });
         plan.clone().map_err(|error| self.placed(error))
+    }
+
+    /// It runs.
+    pub(crate) fn note_run(&self, serializable: bool) {
+        self.ran[usize::from(serializable)].store(true, Ordering::Relaxed);
+    }
+
+    /// How many parameters it has, once it is planned.
+    pub(crate) fn parameters(&self) -> usize {
+        match self.plan.get() {
+            Some(Ok(plan)) => plan.params.len(),
+            _ => 0,
+        }
+    }
+
+    /// What its runs so far took for granted of the server's plan.
+    pub(crate) fn assumed(&self) -> Vec<Assumption> {
+        let [ran, serializable] = [0, 1].map(|place| self.ran[place].load(Ordering::Relaxed));
+        let Some(Ok(plan)) = self.plan.get() else {
+            return Vec::new();
+        };
+        let counts = |assumption: &&Assumption| match assumption {
+            Assumption::Once(_) => ran || serializable,
+            Assumption::Reads(..) => serializable,
+        };
+        plan.assumes.iter().filter(counts).cloned().collect()
     }
 
     /// Refuses the statement.

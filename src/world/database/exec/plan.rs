@@ -1,8 +1,8 @@
 //! Plans: what a statement does, with every name resolved. Immutable, shared, independent of any state but the catalog.
 //!
 //! A plan is a tree that follows the text closely: the model reproduces what Postgres' executor does to rows and locks, not how its
-//! planner saves work. Where the choice of an access path can be observed (SSI marks, order of rows), it follows RULES 28: an equality or a range on
-//! an indexed column uses the index, everything else scans the heap. Rows always come in heap order, as from a bitmap scan.
+//! planner saves work. Where the choice of an access path can be observed (SSI marks, order of rows), it follows the planner's own costs, for tables
+//! without statistics. Rows come in heap order, as from a bitmap scan, but where a serializable transaction reads an index up to a limit.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::world::database::sql::types::Type;
 use crate::world::database::store::{IndexId, Strength, TableId, TableMode, WaitPolicy};
 
 use super::catalog::Table;
-use super::planner::Reads;
+use super::planner::{Assumption, Reads};
 
 /// Names and types of a result's columns.
 pub(crate) type Columns = Arc<[(Arc<str>, Type)]>;
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) row_lock: Option<Strength>,
     /// Tables that foreign keys may change along with those it names.
     pub(crate) related: Vec<Target>,
+    /// What it takes for granted of the server's plan.
+    pub(crate) assumes: Vec<Assumption>,
 }
 
 /// A CTE.
@@ -60,6 +62,8 @@ pub(crate) struct Subquery {
     pub(crate) correlated: bool,
     /// Whether the server makes a join of it (`pull_up_sublinks`): a re-check then looks at the row that was found first, and at no other.
     pub(crate) joined: bool,
+    /// Whether the server reads all of its rows for that join, once.
+    pub(crate) whole: bool,
 }
 
 /// A query or a data-modifying statement, with what comes after its body.
@@ -154,6 +158,10 @@ pub(crate) struct Select {
     pub(crate) distinct: Distinct,
     /// `FOR UPDATE` and the like: for each locked relation its slot and name.
     pub(crate) locks: Vec<Lock>,
+    /// Rows come from an index in the order of ORDER BY, one by one.
+    pub(crate) in_order: bool,
+    /// Aggregates are `min` and `max`, each of which an index answers with its first row: how to read them.
+    pub(crate) extremes: Vec<IndexAccess>,
 }
 
 /// `row_number()` and its like.
@@ -306,13 +314,53 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) enum Access {
     /// From the first row to the last.
-    Scan,
-    /// By an index.
+    Scan {
+        /// What is done where `enable_seqscan` is off.
+        instead: Option<Box<Access>>,
+    },
+    /// By an index, entry by entry in its order.
     Index(IndexAccess),
+    /// By what indexes say of all its rows, then row by row.
+    Bitmap(Bitmap),
+}
+
+impl Access {
+    /// From the first row to the last, and there is no other way.
+    pub(crate) const SCAN: Access = Access::Scan { instead: None };
+
+    /// The look-ups that it consists of.
+    pub(crate) fn look_ups(&self) -> Vec<&IndexAccess> {
+        match self {
+            Access::Scan { .. } => Vec::new(),
+            Access::Index(access) => vec![access],
+            Access::Bitmap(bitmap) => bitmap.look_ups(),
+        }
+    }
+}
+
+/// Rows that indexes find.
+#[derive(Clone, Debug)]
+pub(crate) enum Bitmap {
+    /// Those of one.
+    Index(IndexAccess),
+    /// Those that both have.
+    And(Box<[Bitmap; 2]>),
+    /// Those that one of them has.
+    Or(Box<[Bitmap]>),
+}
+
+impl Bitmap {
+    fn look_ups(&self) -> Vec<&IndexAccess> {
+        match self {
+            Bitmap::Index(access) => vec![access],
+            Bitmap::And(both) => both.iter().flat_map(Bitmap::look_ups).collect(),
+            Bitmap::Or(some) => some.iter().flat_map(Bitmap::look_ups).collect(),
+        }
+    }
 }
 
 /// A look-up in an index.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct IndexAccess {
     /// Which.
     pub(crate) index: IndexId,
@@ -320,10 +368,16 @@ pub(crate) struct IndexAccess {
     pub(crate) equal: Vec<KeySource>,
     /// Bounds of the column behind them.
     pub(crate) bounds: Vec<(Comparison, Expr)>,
+    /// The arrays whose elements are looked up, in an index of the parts of values.
+    pub(crate) parts: Vec<Expr>,
+    /// Conditions that the index tests on each entry between them.
+    pub(crate) tests: Vec<Expr>,
+    /// From its end.
+    pub(crate) backward: bool,
 }
 
 /// Where the value of a key column comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum KeySource {
     /// `column = expr`
     One(Expr),
@@ -331,6 +385,8 @@ pub(crate) enum KeySource {
     Any(Vec<Expr>),
     /// `column = ANY (array)`
     AnyOf(Expr),
+    /// `column IN (SELECT ...)`, by the sub-select's number.
+    Rows(u32),
     /// `column IS NULL`
     Null,
 }

@@ -8,6 +8,7 @@ mod ddl;
 mod foreign;
 mod known;
 mod locks;
+mod plans;
 mod queries;
 mod transactions;
 mod upsert;

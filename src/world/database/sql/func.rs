@@ -133,6 +133,25 @@ pub(super) fn apply(func: Func, args: &[Value], settings: &Settings) -> Result<V
 }
 
 impl Func {
+    /// Whether it asks for parts of its first operand, as a GIN index can answer: then whether that is `jsonb`, not an array.
+    pub(crate) fn asks_for_keys(self) -> Option<bool> {
+        match self {
+            Func::Json(
+                json::JsonFunc::Contains { swapped: false }
+                | json::JsonFunc::HasKey
+                | json::JsonFunc::HasAny
+                | json::JsonFunc::HasAll,
+            ) => Some(true),
+            Func::Array(array::ArrayFunc::Contains { swapped: false } | array::ArrayFunc::Overlap) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// `&&` of arrays.
+    pub(crate) fn is_overlap(self) -> bool {
+        self == Func::Array(array::ArrayFunc::Overlap)
+    }
+
     fn strict(self) -> bool {
         match self {
             Func::Text(func) => func.strict(),

@@ -130,7 +130,7 @@ pub enum Kind {
     Unlisten(Option<Arc<str>>),
     /// `DISCARD ALL | PLANS | SEQUENCES | TEMP`, with the word in lower case.
     Discard(Arc<str>),
-    /// `ANALYZE` and `VACUUM` in all their forms: nothing happens in the model.
+    /// `ANALYZE` and `VACUUM` in all their forms: rows are counted, and no more.
     Maintenance,
 }
 

@@ -34,6 +34,7 @@ mod advisory;
 mod canonical;
 mod deadlock;
 mod footprint;
+mod hash;
 mod heap;
 mod lock;
 mod release;
@@ -175,6 +176,30 @@ impl Store {
         let (slot, id) = free_slot(&mut self.indexes);
         *slot = Some(Arc::new(Index::new(table, unique)));
         IndexId(id)
+    }
+
+    /// The same of a hash index on one column of numbers or text: a look-up marks the half of it where the key lies.
+    pub fn create_hash_index(&mut self, table: TableId) -> IndexId {
+        let id = self.create_index(table, None);
+        self.index_mut(id).hashed = true;
+        id
+    }
+
+    /// The same of a GIN index on arrays without a list of pending entries: a look-up marks the pages of the parts that it looks for.
+    pub fn create_parts_index(&mut self, table: TableId) -> IndexId {
+        let id = self.create_index(table, None);
+        self.index_mut(id).parts = true;
+        id
+    }
+
+    /// The same for another table, of the kind of one that there is.
+    pub fn create_index_like(&mut self, index: IndexId, table: TableId) -> IndexId {
+        let known = self.index(index);
+        let (unique, hashed, parts) = (known.unique, known.hashed, known.parts);
+        let id = self.create_index(table, unique);
+        let new = self.index_mut(id);
+        (new.hashed, new.parts) = (hashed, parts);
+        id
     }
 
     /// Removes an index. Not transactional.

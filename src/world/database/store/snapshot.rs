@@ -52,6 +52,8 @@ pub struct KeyRange {
     pub low: Bound<Value>,
     /// Upper bound of the column after them.
     pub high: Bound<Value>,
+    /// What is looked up in an index of the parts of values, which only a mark needs to know.
+    pub parts: Vec<Value>,
 }
 
 impl KeyRange {
@@ -61,6 +63,7 @@ impl KeyRange {
             prefix: prefix.into(),
             low: Bound::Unbounded,
             high: Bound::Unbounded,
+            parts: Vec::new(),
         }
     }
 
@@ -246,6 +249,14 @@ impl Store {
         Ok(found)
     }
 
+    /// How many versions of a table a snapshot sees, read by nobody: what CREATE INDEX and ANALYZE count.
+    pub fn count(&mut self, session: SessionId, snapshot: &Snapshot, table: TableId) -> u32 {
+        self.note(Resource::Table(table), AccessKind::Read);
+        let snap = self.snap(session, snapshot);
+        let versions = self.heap(table).versions.iter();
+        versions.filter(|version| snap.sees(session, version)).count() as u32
+    }
+
     /// Whether the snapshot shows two rows with the same values in these columns, which are unique: one that was deleted meanwhile, and one
     /// that the session has made since. Only a look, without marks.
     pub fn shows_twins(&self, session: SessionId, snapshot: &Snapshot, table: TableId, columns: &[usize]) -> bool {
@@ -273,14 +284,30 @@ impl Store {
         index: IndexId,
         range: &KeyRange,
     ) -> Result<Vec<VersionId>, SqlError> {
-        let snap = self.snap(session, snapshot);
+        self.mark_range(session, index, range);
         let table = self.index(index).table;
-        self.note(Resource::Table(table), AccessKind::Read);
-        let tracked = self.ssi_tracks(session);
-        if tracked {
-            self.ssi_mark_index(session, index);
+        let roots = self.roots(index, range);
+        self.fetch(session, snapshot, table, &roots, usize::MAX)
+    }
+
+    /// A look-up in an index is a read of the page where it looks, whatever it finds.
+    pub fn mark_range(&mut self, session: SessionId, index: IndexId, range: &KeyRange) {
+        if !self.ssi_tracks(session) {
+            return;
         }
-        let heap = self.heap(table);
+        if self.index(index).parts && !range.parts.is_empty() {
+            for part in &range.parts {
+                self.ssi_mark_part(session, index, part.clone());
+            }
+            return;
+        }
+        let page = self.index(index).page(&range.prefix);
+        self.ssi_mark_index(session, index, page);
+    }
+
+    /// The versions that an index leads to, in its order, seen or not. Nothing is read yet.
+    pub fn roots(&self, index: IndexId, range: &KeyRange) -> Vec<VersionId> {
+        let heap = self.heap(self.index(index).table);
         let mut roots = Vec::new();
         for (key, versions) in self.index(index).entries.range(range.start()..) {
             if range.is_past(key) {
@@ -290,9 +317,27 @@ impl Store {
                 roots.extend(versions.iter().filter(|version| !heap.get(**version).heap_only));
             }
         }
+        roots
+    }
+
+    /// The visible ones of the versions to which an index led, up to so many. At SERIALIZABLE this reads each of them and what it meets on the way.
+    pub fn fetch(
+        &mut self,
+        session: SessionId,
+        snapshot: &Snapshot,
+        table: TableId,
+        roots: &[VersionId],
+        enough: usize,
+    ) -> Result<Vec<VersionId>, SqlError> {
+        self.note(Resource::Table(table), AccessKind::Read);
+        let snap = self.snap(session, snapshot);
+        let tracked = self.ssi_tracks(session);
         let mut found = Vec::new();
         for root in roots {
-            let mut next = Some(root);
+            if found.len() >= enough {
+                break;
+            }
+            let mut next = Some(*root);
             while let Some(id) = next {
                 let version = self.heap(table).get(id);
                 let sees = snap.sees(session, version);

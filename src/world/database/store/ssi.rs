@@ -14,6 +14,7 @@ use super::transaction::Level;
 use super::waiting::WaitOn;
 use super::{SessionId, Store, serialization_failure};
 use crate::machine::sql::SqlError;
+use crate::value::Value;
 
 /// A serializable transaction, running or committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,7 +52,25 @@ pub(super) struct Marks {
     /// All rows that exist, but not those to come: a table's one page.
     pub(super) pages: Vec<TableId>,
     pub(super) rows: Vec<(TableId, VersionId)>,
-    pub(super) indexes: Vec<IndexId>,
+    pub(super) indexes: Vec<(IndexId, Page)>,
+    /// Parts of values that were looked up in an index of parts.
+    pub(super) parts: Vec<(IndexId, Value)>,
+}
+
+/// A page of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Page {
+    /// There is no other.
+    Only,
+    /// A bucket of a hash index.
+    Bucket(u8),
+}
+
+impl Page {
+    /// Whether what is marked of an index and what is written may be the same.
+    fn meets(self, other: Page) -> bool {
+        self == other || self == Page::Only || other == Page::Only
+    }
 }
 
 /// All of them, with the edges reader -> writer, in the order in which they were made.
@@ -64,13 +83,15 @@ pub(super) struct Ssi {
 
 /// What a write touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum Target<'v> {
     /// A new row.
     Table(TableId),
     /// An existing version.
     Row(TableId, VersionId),
     /// A new entry of an index.
-    Index(IndexId),
+    Index(IndexId, Page),
+    /// A new entry of an index of parts, which may be on a page with any from the one to the other.
+    Parts(IndexId, &'v Value, &'v Value),
 }
 
 /// More marks than this on rows of one page become a mark on the page (`max_pred_locks_per_page`).
@@ -87,13 +108,23 @@ fn has<T: Ord>(list: &[T], item: &T) -> bool {
 }
 
 impl Marks {
-    fn meets(&self, target: Target) -> bool {
+    fn meets(&self, target: Target<'_>) -> bool {
         match target {
             Target::Table(table) => has(&self.tables, &table),
             Target::Row(table, version) => {
                 has(&self.tables, &table) || has(&self.pages, &table) || has(&self.rows, &(table, version))
             }
-            Target::Index(index) => has(&self.indexes, &index),
+            Target::Index(index, page) => {
+                let mut marks = self.indexes.iter();
+                let mut parts = self.parts.iter();
+                marks.any(|(marked, on)| *marked == index && on.meets(page))
+                    || parts.any(|(marked, _)| *marked == index)
+            }
+            Target::Parts(index, low, high) => {
+                let mut parts = self.parts.iter();
+                parts.any(|(marked, part)| *marked == index && low <= part && part <= high)
+                    || self.indexes.iter().any(|(marked, _)| *marked == index)
+            }
         }
     }
 
@@ -286,9 +317,15 @@ impl Store {
         }
     }
 
-    pub(super) fn ssi_mark_index(&mut self, session: SessionId, index: IndexId) {
+    pub(super) fn ssi_mark_index(&mut self, session: SessionId, index: IndexId, page: Page) {
         if let Some(me) = self.ssi.running_mut(session) {
-            insert(&mut me.marks.indexes, index);
+            insert(&mut me.marks.indexes, (index, page));
+        }
+    }
+
+    pub(super) fn ssi_mark_part(&mut self, session: SessionId, index: IndexId, part: Value) {
+        if let Some(me) = self.ssi.running_mut(session) {
+            insert(&mut me.marks.parts, (index, part));
         }
     }
 
@@ -350,7 +387,7 @@ impl Store {
     }
 
     /// `CheckForSerializableConflictIn`: a write takes place.
-    pub(super) fn ssi_write(&mut self, session: SessionId, target: Target) -> Result<(), SqlError> {
+    pub(super) fn ssi_write(&mut self, session: SessionId, target: Target<'_>) -> Result<(), SqlError> {
         let in_savepoint = self.tx(session).is_some_and(|tx| !tx.savepoints.is_empty());
         let Some(me) = self.ssi.running_mut(session) else {
             return Ok(());
@@ -529,7 +566,8 @@ impl Ssi {
 
     pub(super) fn forget_index(&mut self, index: IndexId) {
         for tx in &mut self.txs {
-            tx.marks.indexes.retain(|marked| *marked != index);
+            tx.marks.indexes.retain(|(marked, _)| *marked != index);
+            tx.marks.parts.retain(|(marked, _)| *marked != index);
         }
     }
 }

@@ -4,16 +4,18 @@
 //! transaction. Visibility plays no part: what counts is what is committed when the key is entered.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::footprint::{AccessKind, Resource};
+use super::hash::bucket;
 use super::heap::{IndexId, SubId, TableId, Version, VersionId};
-use super::ssi::Target;
+use super::ssi::{Page, Target};
 use super::waiting::About;
 use super::{SessionId, Stop, Store};
+use crate::machine::sql::SqlError;
 use crate::value::Value;
 
 /// How a unique index treats NULLs.
@@ -84,11 +86,18 @@ pub enum Entered {
     Conflict(VersionId),
 }
 
+/// No page has more entries than this: each takes 20 bytes of its 8168.
+const ENTRIES_PER_PAGE: usize = 408;
+
 /// An index: every version of its table that is in its predicate, by key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Index {
     pub(super) table: TableId,
     pub(super) unique: Option<Nulls>,
+    /// A hash index, whose look-ups mark the bucket.
+    pub(super) hashed: bool,
+    /// A GIN index of arrays without a list of pending entries: look-ups mark the pages of their keys.
+    pub(super) parts: bool,
     pub(super) entries: BTreeMap<Key, SmallVec<[VersionId; 1]>>,
 }
 
@@ -97,8 +106,38 @@ impl Index {
         Index {
             table,
             unique,
+            hashed: false,
+            parts: false,
             entries: BTreeMap::new(),
         }
+    }
+
+    /// Which page a key is on: a small B-tree has one, a new hash index two.
+    pub(super) fn page(&self, key: &[Value]) -> Page {
+        match key {
+            [only] if self.hashed => bucket(only),
+            _ => Page::Only,
+        }
+    }
+
+    /// What of a GIN index may be on one page with one of these parts: entries that have fewer than a page full between them.
+    pub(super) fn neighbours(&self, parts: &[Value]) -> Vec<(Value, Value)> {
+        let arrays = self.entries.keys().filter_map(|key| match key.0.first() {
+            Some(Value::Array(parts)) => Some(parts.iter().cloned()),
+            _ => None,
+        });
+        let entries: BTreeSet<Value> = arrays.flatten().collect();
+        let around = |part: &Value| {
+            let before = entries.range(..part.clone()).rev().nth(ENTRIES_PER_PAGE);
+            let after = entries
+                .range(part.clone()..)
+                .filter(|other| *other != part)
+                .nth(ENTRIES_PER_PAGE);
+            let low = before.or(entries.first()).unwrap_or(part);
+            let high = after.or(entries.last()).unwrap_or(part);
+            (low.min(part).clone(), high.max(part).clone())
+        };
+        parts.iter().map(around).collect()
     }
 
     pub(super) fn holds(&self, version: VersionId) -> bool {
@@ -190,15 +229,35 @@ impl Store {
             Twin::Stands(twin) => {
                 // The duplicate may be the echo of a conflict that SERIALIZABLE reports by its own name.
                 if check == KeyCheck::Enforce {
-                    self.ssi_write(session, Target::Index(index))?;
+                    self.ssi_enter(session, index, &key)?;
                 }
                 return Ok(Entered::Conflict(twin));
             }
             Twin::None => {}
         }
-        self.ssi_write(session, Target::Index(index))?;
+        self.ssi_enter(session, index, &key)?;
         self.index_mut(index).add(key, version);
         Ok(Entered::Done)
+    }
+
+    /// A new entry is written: on the page where its key belongs, or where each of its parts does.
+    fn ssi_enter(&mut self, session: SessionId, index: IndexId, key: &Key) -> Result<(), SqlError> {
+        if !self.ssi_tracks(session) {
+            return Ok(());
+        }
+        let known = self.index(index);
+        match (known.parts, key.0.first()) {
+            (true, Some(Value::Array(parts))) if !parts.is_empty() => {
+                for (low, high) in known.neighbours(parts) {
+                    self.ssi_write(session, Target::Parts(index, &low, &high))?;
+                }
+                Ok(())
+            }
+            _ => {
+                let page = known.page(&key.0);
+                self.ssi_write(session, Target::Index(index, page))
+            }
+        }
     }
 
     /// ON CONFLICT looks for a row that has the key, before it inserts. Waits for in-doubt twins.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use crate::value::Value;
-use crate::world::database::exec::catalog::{Check, Column, ForeignKey, IndexKey, Source, Table};
+use crate::world::database::exec::catalog::{Check, Column, ForeignKey, IndexKey, Method, Source, Table};
 use crate::world::database::exec::engine::{Call, Halt};
 use crate::world::database::exec::facade::Severity;
 use crate::world::database::exec::planner::{RowEnv, condition_of, target_of};
@@ -303,6 +303,8 @@ impl Call<'_> {
         });
         let new = NewIndex {
             name,
+            method: Method::Btree,
+            at_once: false,
             keys: columns.into_iter().map(IndexKey::Column).collect(),
             unique: true,
             nulls_not_distinct,

@@ -6,7 +6,7 @@ use sqlparser::ast;
 
 use crate::machine::Rows;
 use crate::world::database::exec::catalog::{
-    Action, Catalog, Check, Column, ForeignKey, IndexKey, Sequence, Source, Table, no_relation,
+    Action, Catalog, Check, Column, ForeignKey, IndexKey, Method, Sequence, Source, Table, no_relation,
 };
 use crate::world::database::exec::engine::{Call, Halt};
 use crate::world::database::exec::planner::{condition_of, expression_of, plan_statement};
@@ -21,6 +21,9 @@ use super::{plain_refusal, relation, sequence_options};
 /// An index that is about to be made.
 pub(super) struct NewIndex {
     pub(super) name: Arc<str>,
+    pub(super) method: Method,
+    /// A GIN index without a list of pending entries.
+    pub(super) at_once: bool,
     pub(super) keys: Vec<IndexKey>,
     pub(super) unique: bool,
     pub(super) nulls_not_distinct: bool,
@@ -170,6 +173,7 @@ impl<'c> Draft<'c> {
                 indexes: Vec::new(),
                 checks: Vec::new(),
                 foreign_keys: Vec::new(),
+                counted: None,
             },
             indexes: Vec::new(),
             sequences: Vec::new(),
@@ -366,6 +370,8 @@ impl<'c> Draft<'c> {
         };
         let new = NewIndex {
             name,
+            method: Method::Btree,
+            at_once: false,
             keys: columns.into_iter().map(IndexKey::Column).collect(),
             unique: true,
             nulls_not_distinct,

@@ -297,7 +297,7 @@ impl Planner<'_> {
                 .collect();
             let source = Source::Table {
                 table,
-                access: Access::Scan,
+                access: Access::SCAN,
             };
             return self.leaf(source, alias, Some(&name), &columns, build);
         }

@@ -1,12 +1,16 @@
 //! From a statement's syntax tree to its [`Plan`].
 
 mod access;
+mod assume;
 mod constant;
+mod cost;
 mod estimate;
+mod extent;
 mod from;
 mod items;
 mod merge;
 mod modify;
+mod paths;
 mod reads;
 mod select;
 mod target;
@@ -20,12 +24,13 @@ use sqlparser::ast;
 use crate::world::database::exec::catalog::Catalog;
 use crate::world::database::sql::bind::coerce;
 use crate::world::database::sql::cast::Context;
-use crate::world::database::sql::expr::{AggregateCall, Expr, SetCall, Volatile};
+use crate::world::database::sql::expr::{AggregateCall, Comparison, Expr, SetCall, Volatile};
 use crate::world::database::sql::refuse::{BindError, Refused, not_modelled};
 use crate::world::database::sql::scope::{Binder, ParamTypes, Scope};
 use crate::world::database::sql::types::Type;
 use crate::world::database::store::{Strength, TableId, TableMode};
 
+pub(crate) use assume::Assumption;
 pub(crate) use constant::{RowEnv, constant_of};
 pub(crate) use reads::Reads;
 pub(crate) use target::{condition_of, expression_of, target_of};
@@ -89,6 +94,7 @@ fn plan_with(
         .map(|plan| plan.ok_or_else(|| BindError::sql(b"XX000", "unfinished plan")))
         .collect::<Result<_, _>>()?;
     Ok(Plan {
+        assumes: assume::assumptions(&root, &ctes, &subqueries),
         reads: reads::reads(&root, &ctes, &subqueries),
         root,
         ctes,
@@ -264,6 +270,7 @@ impl Binder for Planner<'_> {
             query,
             correlated,
             joined: false,
+            whole: false,
         });
         Ok((id as u32, columns))
     }
@@ -426,6 +433,21 @@ fn visit_from(from: &From, level: u16, visit: &mut dyn FnMut(&Expr, u16)) {
 fn conjuncts(expr: Expr, into: &mut Vec<Expr>) {
     match expr {
         Expr::And(list) => list.into_vec().into_iter().for_each(|part| conjuncts(part, into)),
+        // Rows are equal when their columns are.
+        Expr::RowCompare {
+            op: Comparison::Eq,
+            left,
+            right,
+        } => into.extend(
+            left.into_vec()
+                .into_iter()
+                .zip(right)
+                .map(|(left, right)| Expr::Compare {
+                    op: Comparison::Eq,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                }),
+        ),
         other => into.push(other),
     }
 }

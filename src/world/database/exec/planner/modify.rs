@@ -522,7 +522,7 @@ impl Planner<'_> {
             slot,
             source: Rows::Table {
                 table: Arc::clone(&table),
-                access: Access::Scan,
+                access: Access::SCAN,
             },
             filter: Vec::new(),
         });

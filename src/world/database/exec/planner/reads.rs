@@ -1,7 +1,7 @@
 //! Which tables a statement reads under its snapshot.
 
-use crate::world::database::exec::plan::{Access, Body, Cte, From, InsertSource, KeySource, Query, Source, Subquery};
-use crate::world::database::sql::expr::Expr;
+use crate::world::database::exec::plan::{Body, Cte, From, InsertSource, Layout, Query, Source, Subquery};
+use crate::world::database::sql::expr::{Comparison, Expr};
 use crate::world::database::store::TableId;
 
 use super::visit_query;
@@ -39,30 +39,60 @@ pub(super) fn reads(root: &Query, ctes: &[Cte], subqueries: &[Subquery]) -> Read
     }
 }
 
+/// The conditions say it, whichever way the server reads the table.
 fn is_of_one_row(root: &Query) -> bool {
-    let from = match &root.body {
-        Body::Update(update) => &update.from,
-        Body::Delete(delete) => &delete.from,
-        Body::Select(select) if !select.locks.is_empty() => &select.from,
+    let (from, layout) = match &root.body {
+        Body::Update(update) => (&update.from, &update.layout),
+        Body::Delete(delete) => (&delete.from, &delete.layout),
+        Body::Select(select) if !select.locks.is_empty() => (&select.from, &select.layout),
         _ => return false,
     };
     let From::Leaf(leaf) = from else { return false };
-    let Source::Table { table, access } = &leaf.source else {
+    let Source::Table { table, .. } = &leaf.source else {
         return false;
     };
-    let Access::Index(access) = access else { return false };
+    let given: Vec<usize> = leaf
+        .filter
+        .iter()
+        .filter_map(|part| given_column(part, layout))
+        .collect();
     let by_key = table.indexes.iter().any(|index| {
-        index.id == access.index
-            && index.unique
+        index.unique
             && index.predicate.is_none()
             && index
                 .plain_columns()
-                .is_some_and(|keys| keys.len() == access.equal.len())
+                .is_some_and(|keys| keys.iter().all(|column| given.contains(column)))
     });
-    let of_one = access.equal.iter().all(|key| matches!(key, KeySource::One(_)));
     let mut volatile = false;
     visit_query(root, 0, &mut |expr: &Expr, _| volatile |= expr.is_volatile());
-    by_key && of_one && !volatile
+    by_key && !volatile
+}
+
+/// The column of the only relation for which a condition gives the one value.
+fn given_column(part: &Expr, layout: &Layout) -> Option<usize> {
+    let Expr::Compare {
+        op: Comparison::Eq,
+        left,
+        right,
+    } = part
+    else {
+        return None;
+    };
+    let of_row = |expr: &Expr| {
+        let mut found = false;
+        expr.walk(&mut |part| found |= matches!(part, Expr::Column { depth: 0, .. }));
+        found
+    };
+    let column = |expr: &Expr| match expr {
+        Expr::Column { depth: 0, index } => layout.places.get(usize::from(*index)),
+        _ => None,
+    };
+    let given = match (column(left), column(right)) {
+        (Some(place), None) if !of_row(right) => place,
+        (None, Some(place)) if !of_row(left) => place,
+        _ => return None,
+    };
+    Some(usize::from(given.1))
 }
 
 fn of_query(query: &Query, tables: &mut Vec<TableId>) {

@@ -157,6 +157,7 @@ impl Planner<'_> {
         let (limit, offset) = self.limits(query, outer)?;
         planned.limit = limit.or(planned.limit.take());
         planned.offset = offset.or(planned.offset.take());
+        self.order_by_index(&mut planned);
         Ok(planned)
     }
 
@@ -774,6 +775,8 @@ fn plain_select(from: From, layout: Layout) -> Select {
         output: Vec::new(),
         distinct: Distinct::No,
         locks: Vec::new(),
+        in_order: false,
+        extremes: Vec::new(),
     }
 }
 

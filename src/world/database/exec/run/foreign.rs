@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::machine::{Access, SqlError, SqlState};
 use crate::value::Value;
-use crate::world::database::exec::catalog::{Action, ForeignKey, Table};
+use crate::world::database::exec::catalog::{Action, ForeignKey, Method, Table};
 use crate::world::database::exec::plan::Target;
 use crate::world::database::store::{
     KeyRange, Locked, Purpose, RowRequest, Snapshot, Stop, Strength, TableMode, VersionId, WaitPolicy,
@@ -227,7 +227,7 @@ impl<'p> Exec<'p> {
         snapshot: Snapshot,
     ) -> Result<Vec<VersionId>, Stop> {
         let usable = table.indexes.iter().find_map(|index| {
-            if index.predicate.is_some() {
+            if index.predicate.is_some() || index.method != Method::Btree {
                 return None;
             }
             let keys = index.plain_columns()?;

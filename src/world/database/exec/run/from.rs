@@ -5,10 +5,13 @@ use std::rc::Rc;
 
 use crate::machine::{self, SqlError};
 use crate::value::Value;
-use crate::world::database::exec::plan::{Access, From, IndexAccess, JoinKind, KeySource, Layout, Leaf, Source};
+use crate::world::database::exec::catalog::Table;
+use crate::world::database::exec::plan::{
+    Access, Bitmap, From, IndexAccess, JoinKind, KeySource, Layout, Leaf, Source,
+};
 use crate::world::database::sql::expr::{Comparison, Expr};
 use crate::world::database::sql::refuse::not_modelled;
-use crate::world::database::store::{KeyRange, Level, SessionId, Snapshot, Stop, Store, TableId, VersionId};
+use crate::world::database::store::{IndexId, KeyRange, Level, SessionId, Snapshot, Stop, Store, TableId, VersionId};
 
 use super::{Cell, Cells, Exec, Flow, Frame, Row, Sink};
 
@@ -256,17 +259,16 @@ impl<'p> Exec<'p> {
         }
         match &leaf.source {
             Source::Table { table, access } => {
-                let versions = self.versions(table.id, access, reading, cells)?;
+                let access = self.taken(access);
+                if let Access::Index(access) = access
+                    && self.level == Level::Serializable
+                    && !self.is_whole
+                {
+                    return self.read_index(leaf, table, access, reading, cells, sink);
+                }
+                let versions = self.versions(leaf, table.id, access, reading, cells)?;
                 for version in versions {
-                    let row = self.store.row(table.id, version);
-                    if row.len() < table.columns.len() {
-                        let construct = format!("{} as it was before ALTER TABLE added a column", table.name);
-                        return Err(Stop::Error(not_modelled(construct)));
-                    }
-                    cells[leaf.slot] = Cell {
-                        row: Some(Row::clone(row)),
-                        version: Some(version),
-                    };
+                    cells[leaf.slot] = self.whole_cell(table, version)?;
                     if self.pass(&leaf.filter, reading, cells, sink)? == Flow::Enough {
                         return Ok(Flow::Enough);
                     }
@@ -345,31 +347,185 @@ impl<'p> Exec<'p> {
         self.pass(&leaf.filter, reading, cells, sink)
     }
 
+    /// The way that is taken with the session's settings.
+    fn taken(&self, access: &'p Access) -> &'p Access {
+        match access {
+            Access::Scan { instead: Some(instead) } if matches!(self.services.setting("enable_seqscan"), Ok(Some(value)) if value == "off") => {
+                instead
+            }
+            other => other,
+        }
+    }
+
     /// The versions of a table that a statement sees, in heap order.
     fn versions(
         &mut self,
+        leaf: &'p Leaf,
         table: TableId,
         access: &'p Access,
         reading: Reading<'_>,
         cells: &Cells,
     ) -> Result<Vec<VersionId>, Stop> {
-        match access {
-            Access::Scan => self.found(table, |store, session, snapshot| store.scan(session, snapshot, table)),
-            Access::Index(access) => {
-                let ranges = self.key_ranges(access, &reading.frame(cells))?;
-                let mut found = Vec::new();
-                for range in &ranges {
-                    found.append(&mut self.found(table, |store, session, snapshot| {
-                        store.index_scan(session, snapshot, access.index, range)
-                    })?);
+        let (ranges, mut roots) = match access {
+            Access::Scan { .. } => {
+                return self.found(table, |store, session, snapshot| store.scan(session, snapshot, table));
+            }
+            Access::Index(access) => self.index_roots(leaf, table, access, reading, cells)?,
+            Access::Bitmap(bitmap) => self.bitmap_roots(leaf, table, bitmap, reading, cells)?,
+        };
+        if roots.len() > 1 {
+            roots.sort_unstable_by_key(|version| (self.store.heap_place(table, *version), *version));
+            roots.dedup();
+        }
+        self.found(table, |store, session, snapshot| {
+            for (index, range) in &ranges {
+                store.mark_range(session, *index, range);
+            }
+            store.fetch(session, snapshot, table, &roots, usize::MAX)
+        })
+    }
+
+    /// Where the entries of an index lead that a look-up finds, in its order, and where it looks.
+    fn index_roots(
+        &mut self,
+        leaf: &'p Leaf,
+        table: TableId,
+        access: &'p IndexAccess,
+        reading: Reading<'_>,
+        cells: &Cells,
+    ) -> Result<(Vec<(IndexId, KeyRange)>, Vec<VersionId>), Stop> {
+        let ranges = self.key_ranges(access, &reading.frame(cells))?;
+        let mut roots = Vec::new();
+        for range in &ranges {
+            roots.append(&mut self.store.roots(access.index, range));
+        }
+        if !access.tests.is_empty() {
+            let mut row = cells.clone();
+            let mut kept = Vec::new();
+            for root in roots {
+                row[leaf.slot] = self.cell(table, root);
+                if self.all_hold(&access.tests, &reading.frame(&row))? {
+                    kept.push(root);
                 }
-                if ranges.len() > 1 || found.len() > 1 {
-                    found.sort_unstable_by_key(|version| (self.store.heap_place(table, *version), *version));
-                    found.dedup();
+            }
+            roots = kept;
+        }
+        if access.backward {
+            roots.reverse();
+        }
+        let ranges = ranges.into_iter().map(|range| (access.index, range)).collect();
+        Ok((ranges, roots))
+    }
+
+    fn bitmap_roots(
+        &mut self,
+        leaf: &'p Leaf,
+        table: TableId,
+        bitmap: &'p Bitmap,
+        reading: Reading<'_>,
+        cells: &Cells,
+    ) -> Result<(Vec<(IndexId, KeyRange)>, Vec<VersionId>), Stop> {
+        Ok(match bitmap {
+            Bitmap::Index(access) => self.index_roots(leaf, table, access, reading, cells)?,
+            Bitmap::And(both) => {
+                let (mut ranges, mut roots) = self.bitmap_roots(leaf, table, &both[0], reading, cells)?;
+                let (mut more, others) = self.bitmap_roots(leaf, table, &both[1], reading, cells)?;
+                ranges.append(&mut more);
+                let place = |exec: &Self, version: VersionId| exec.store.heap_place(table, version);
+                let others: Vec<u32> = others.into_iter().map(|version| place(self, version)).collect();
+                roots.retain(|version| others.contains(&place(self, *version)));
+                (ranges, roots)
+            }
+            Bitmap::Or(some) => {
+                let (mut ranges, mut roots) = (Vec::new(), Vec::new());
+                for part in some {
+                    let (mut more, mut others) = self.bitmap_roots(leaf, table, part, reading, cells)?;
+                    ranges.append(&mut more);
+                    roots.append(&mut others);
                 }
-                Ok(found)
+                (ranges, roots)
+            }
+        })
+    }
+
+    /// A row that was found, as its table is now.
+    fn whole_cell(&self, table: &Table, version: VersionId) -> Result<Cell, Stop> {
+        let row = self.store.row(table.id, version);
+        if row.len() < table.columns.len() {
+            let construct = format!("{} as it was before ALTER TABLE added a column", table.name);
+            return Err(Stop::Error(not_modelled(construct)));
+        }
+        Ok(Cell {
+            row: Some(Row::clone(row)),
+            version: Some(version),
+        })
+    }
+
+    /// Reads an index entry by entry, in its order, as far as rows are asked for: what comes after is not read.
+    fn read_index(
+        &mut self,
+        leaf: &'p Leaf,
+        relation: &Table,
+        access: &'p IndexAccess,
+        reading: Reading<'_>,
+        cells: &mut Cells,
+        sink: Sink<'_, 'p>,
+    ) -> Result<Flow, Stop> {
+        let table = relation.id;
+        let mut last: Option<VersionId> = None;
+        loop {
+            // The entries are looked up anew for each row: a statement that goes on after a wait has only the journal.
+            let (ranges, mut roots) = self.index_roots(leaf, table, access, reading, cells)?;
+            if let Some(last) = last {
+                let reached = self.store.heap_place(table, last);
+                let place = roots
+                    .iter()
+                    .position(|root| self.store.heap_place(table, *root) == reached);
+                roots.drain(..place.map_or(roots.len(), |place| place + 1));
+            }
+            let found = self.found(table, |store, session, snapshot| {
+                for (index, range) in &ranges {
+                    store.mark_range(session, *index, range);
+                }
+                store.fetch(session, snapshot, table, &roots, 1)
+            })?;
+            let Some(version) = found.first().copied() else {
+                return Ok(Flow::More);
+            };
+            last = Some(version);
+            cells[leaf.slot] = self.whole_cell(relation, version)?;
+            if self.pass(&leaf.filter, reading, cells, sink)? == Flow::Enough {
+                return Ok(Flow::Enough);
             }
         }
+    }
+
+    /// The rows that `min` and `max` are answered with: the first that each look-up gives.
+    pub(super) fn read_extremes(
+        &mut self,
+        from: &'p From,
+        accesses: &'p [IndexAccess],
+        values: &[&'p Expr],
+        reading: Reading<'_>,
+        sink: Sink<'_, 'p>,
+    ) -> Result<Flow, Stop> {
+        let From::Leaf(leaf) = from else {
+            return Ok(Flow::More);
+        };
+        let Source::Table { table, .. } = &leaf.source else {
+            return Ok(Flow::More);
+        };
+        for (access, value) in accesses.iter().zip(values) {
+            let mut cells: Cells = smallvec::smallvec![Cell::default(); reading.layout.slots];
+            self.read_index(leaf, table, access, reading, &mut cells, &mut |exec, cells| {
+                if exec.eval(value, &reading.frame(cells))?.is_null() {
+                    return Ok(Flow::More);
+                }
+                sink(exec, cells)?;
+                Ok(Flow::Enough)
+            })?;
+        }
+        Ok(Flow::More)
     }
 
     /// What a scan found. SERIALIZABLE remembers it: reading has effects there, which a statement that goes on after a wait must not
@@ -393,6 +549,7 @@ impl<'p> Exec<'p> {
         for key in &access.equal {
             let values = match key {
                 KeySource::Null => vec![Value::Null],
+                KeySource::Rows(id) => self.listed(*id, frame)?,
                 KeySource::One(expr) => not_null(self.eval(expr, frame)?),
                 KeySource::Any(list) => {
                     let mut values = Vec::new();
@@ -442,12 +599,20 @@ impl<'p> Exec<'p> {
             // Nothing can match, but the look-up still happens (and marks the index).
             high = low.clone();
         }
+        let mut parts = Vec::new();
+        for expr in &access.parts {
+            match self.eval(expr, frame)? {
+                Value::Array(values) => parts.extend(values.iter().cloned()),
+                _ => return Ok(vec![KeyRange::equal(Vec::new())]),
+            }
+        }
         Ok(prefixes
             .into_iter()
             .map(|prefix| KeyRange {
                 prefix,
                 low: low.clone(),
                 high: high.clone(),
+                parts: parts.clone(),
             })
             .collect())
     }

@@ -143,6 +143,8 @@ pub(crate) struct Exec<'p> {
     triggers: Vec<Trigger>,
     /// In a re-check: the row as it was before the wait.
     rechecked: Option<Cells>,
+    /// A sub-select is read of which the server reads all rows.
+    is_whole: bool,
     /// Rows from outside, by place.
     extra: &'p [Vec<Row>],
     /// Rows that the top-level statement inserted, changed, deleted.
@@ -206,6 +208,7 @@ pub(crate) fn run(setting: Setting<'_>) -> Result<(Vec<Row>, u64), Stop> {
         made: FxHashSet::default(),
         triggers: Vec::new(),
         rechecked: None,
+        is_whole: false,
         extra,
         affected: 0,
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::value::Value;
 use crate::world::database::exec::plan::{Body, Subquery};
 use crate::world::database::sql::eval::in_rows;
 use crate::world::database::sql::expr::SubqueryKind;
@@ -9,7 +10,24 @@ use crate::world::database::store::Stop;
 
 use super::env::Here;
 use super::from::Reading;
-use super::{Cells, Flow, Frame, Row};
+use super::{Cells, Exec, Flow, Frame, Row, internal};
+
+impl Exec<'_> {
+    /// The values of an IN's sub-select that are looked up one by one.
+    pub(super) fn listed(&mut self, id: u32, frame: &Frame<'_>) -> Result<Vec<Value>, Stop> {
+        let plan = self.plan;
+        let Some(subquery) = plan.subqueries.get(id as usize) else {
+            return Err(Stop::Error(internal("sub-select")));
+        };
+        let number = id as usize;
+        let rows = Here { exec: self, frame }.subquery_rows(number, subquery, &SubqueryKind::Array)?;
+        let mut values: Vec<Value> = rows.iter().filter_map(|row| row.first().cloned()).collect();
+        values.retain(|value| !value.is_null());
+        values.sort();
+        values.dedup();
+        Ok(values)
+    }
+}
 
 impl<'p> Here<'_, 'p, '_> {
     /// The rows of a sub-select, as many as matter.
@@ -23,15 +41,18 @@ impl<'p> Here<'_, 'p, '_> {
             return Ok(Arc::clone(rows));
         }
         let enough = match kind {
-            SubqueryKind::Exists => 1,
+            SubqueryKind::Exists if !subquery.whole => 1,
             SubqueryKind::Scalar => 2,
             _ => usize::MAX,
         };
+        let around = std::mem::replace(&mut self.exec.is_whole, subquery.whole);
         let mut rows: Vec<Row> = Vec::new();
-        self.exec.query(&subquery.query, Some(self.frame), &mut |_, row| {
+        let done = self.exec.query(&subquery.query, Some(self.frame), &mut |_, row| {
             rows.push(row);
             Ok(if rows.len() >= enough { Flow::Enough } else { Flow::More })
-        })?;
+        });
+        self.exec.is_whole = around;
+        done?;
         let rows: Arc<[Row]> = rows.into();
         if !subquery.correlated {
             self.exec.initial[number] = Some(Arc::clone(&rows));

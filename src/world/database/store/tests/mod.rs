@@ -311,6 +311,7 @@ impl Play {
                     prefix: Vec::new(),
                     low: Bound::Included(value(low)),
                     high: Bound::Included(value(high)),
+                    parts: Vec::new(),
                 };
                 let found = self.store.index_scan(who, snapshot, self.key, &range)?;
                 Ok(self.show(&found))
