@@ -10,6 +10,7 @@ use deadheat::drive::postgres::stage::Stage;
 use deadheat::drive::postgres::walks;
 use deadheat::explore::classes;
 use deadheat::scenario::{Library, Scenario};
+use deadheat::system::Points;
 
 fn scenario(name: &str) -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
@@ -22,7 +23,7 @@ fn random_runs_of_a_hardened_registration_agree_with_the_server() {
     let Some(server) = server::server() else { return };
     let scenario = scenario("registration/partnercrm-hardened.toml");
     let mut stage = Stage::open(&server, scenario.system.spec().world.database.scripts()).expect("a stage");
-    for schedule in walks(&scenario.system, 1).take(60) {
+    for schedule in walks(&scenario.system.with_points(Points::None), 1).take(60) {
         let conducted = conduct(&mut stage, &scenario.system, &schedule).expect("it runs");
         assert!(!matches!(conducted, Conducted::Differs(_)), "{schedule}: {conducted:?}");
     }
@@ -33,7 +34,7 @@ fn random_runs_of_a_payment_agree_with_the_server_and_with_the_provider_behind_i
     let Some(server) = server::server() else { return };
     let scenario = scenario("payment/order-retried-hardened.toml");
     let mut stage = Stage::open(&server, scenario.system.spec().world.database.scripts()).expect("a stage");
-    for schedule in walks(&scenario.system, 1).take(20) {
+    for schedule in walks(&scenario.system.with_points(Points::None), 1).take(20) {
         let conducted = conduct(&mut stage, &scenario.system, &schedule).expect("it runs");
         assert!(!matches!(conducted, Conducted::Differs(_)), "{schedule}: {conducted:?}");
     }
@@ -62,7 +63,7 @@ fn every_class_of_the_small_registration_scenarios_runs_alike_on_the_server() {
         "answers-before-commit",
     ] {
         let scenario = scenario(&format!("registration/partnercrm-{name}.toml"));
-        let found = classes(&scenario.system, SMALL);
+        let found = classes(&scenario.system.with_points(Points::None), SMALL);
         if !found.complete {
             continue;
         }
@@ -95,7 +96,7 @@ fn a_server_without_the_unique_index_is_told_apart() {
     let planted: Vec<Arc<str>> = scripts.into_iter().chain([planted.into()]).collect();
     let mut stage = Stage::open(&server, &planted).expect("a stage");
     let mut differences = 0;
-    for schedule in walks(&scenario.system, 1).take(10) {
+    for schedule in walks(&scenario.system.with_points(Points::None), 1).take(10) {
         let conducted = conduct(&mut stage, &scenario.system, &schedule).expect("it runs");
         differences += usize::from(matches!(conducted, Conducted::Differs(_)));
     }

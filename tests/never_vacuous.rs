@@ -292,8 +292,11 @@ fn a_query_that_can_not_be_answered_is_no_violation() {
     }
 }
 
+/// Replacements in a scenario that is alive, and the warnings that they bring.
+type Dead<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// Processes, and the warnings that an exploration gives about them.
-const DEAD: &[(&[(&str, &str)], &[&str])] = &[
+const DEAD: &[Dead<'_>] = &[
     (
         &[(
             "pay",

@@ -11,7 +11,7 @@ use deadheat::drive::postgres::stage::Stage;
 use deadheat::drive::postgres::{Options, run, walks};
 use deadheat::explore::{Finding, Verdict, classes, explore};
 use deadheat::scenario::{Library, Scenario};
-use deadheat::system::Schedule;
+use deadheat::system::{Points, Schedule};
 
 fn scenario(text: &str) -> Scenario {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -54,7 +54,7 @@ fn on_server(scenario: &Scenario, server: &Server) -> Finding {
         .filter_map(|judged| judged.counterexample.as_ref());
     let reached = explored.outcomes.iter().filter_map(|reached| reached.witness.clone());
     let mut schedules: Vec<Schedule> = broken.map(|found| found.schedule.clone()).chain(reached).collect();
-    schedules.extend(walks(&scenario.system, 3).take(12));
+    schedules.extend(walks(&scenario.system.with_points(Points::None), 3).take(12));
     let options = Options {
         max_schedules: None,
         max_time: None,
@@ -114,7 +114,7 @@ query = "select 1 where false"
 
 fn a_race_is_followed_whoever_wins_it(server: &Server) {
     let scenario = scenario(KEY);
-    let all = classes(&scenario.system, 500);
+    let all = classes(&scenario.system.with_points(Points::None), 500);
     let raced: Vec<&Schedule> = all
         .schedules
         .iter()
@@ -198,7 +198,9 @@ query = "select 1 where false"
     let scripts = scenario.system.spec().world.database.scripts().iter().cloned();
     let planted: Vec<Arc<str>> = scripts.chain([planted.into()]).collect();
     let mut stage = Stage::open(server, &planted).expect("a stage");
-    let schedule = walks(&scenario.system, 1).next().expect("a run");
+    let schedule = walks(&scenario.system.with_points(Points::None), 1)
+        .next()
+        .expect("a run");
     match conduct(&mut stage, &scenario.system, &schedule).expect("it runs") {
         Conducted::Differs(divergence) => {
             let told = divergence.to_string();

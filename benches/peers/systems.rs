@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use deadheat::document::Source;
+use deadheat::explore::survey;
 use deadheat::scenario::Library;
 use deadheat::system::{Breach, Invariant, Spec, System, View, When};
 
@@ -73,7 +74,9 @@ pub(crate) fn system(name: Name, design: Design) -> System {
     let source = Source::new("bench.toml", text);
     let read = Library::default().read("bench", &path, source);
     let scenario = read.ok().and_then(|scenarios| scenarios.into_iter().next());
-    scenario.expect("the scenarios of this bench are right").system
+    let system = scenario.expect("the scenarios of this bench are right").system;
+    // Every peer stops statements where somebody could notice.
+    survey(&system, u64::MAX)
 }
 
 fn text(name: Name, design: Design) -> String {
@@ -135,10 +138,12 @@ pub(crate) fn with_tripwires(system: &System, started: Instant, tell: fn(f64)) -
         let inner = inner.clone();
         Arc::new(Tripwire { inner, started, tell }) as Arc<dyn Invariant>
     });
-    System::new(Spec {
+    let points = system.points().clone();
+    let guarded = System::new(Spec {
         invariants: invariants.collect(),
         ..spec.clone()
-    })
+    });
+    guarded.with_points(points)
 }
 
 #[derive(Debug)]

@@ -46,17 +46,14 @@ use parts::Parts;
 use search::Search;
 use symmetry::Alike;
 
-/// States that are looked at to find out where statements need to be stopped, at most.
-const MOST_SURVEYED: u64 = 30_000;
-
-/// The same system with its statements stopped only where somebody could notice, for drivers that take one run after the other. Where that takes too many states
+/// The same system with its statements stopped only where somebody could notice, for drivers that take one run after the other. Where that takes more than so many states
 /// to find out, they are stopped everywhere.
-pub fn survey(system: &System) -> System {
+pub fn survey(system: &System, most_states: u64) -> System {
     if *system.points() != Points::All {
         return system.clone();
     }
     let options = Options {
-        max_states: Some(MOST_SURVEYED),
+        max_states: Some(most_states),
         ..Options::default()
     };
     let mut seen = Seen::default();

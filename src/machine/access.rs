@@ -79,6 +79,8 @@ pub enum Access {
     Clock,
     /// The clock moves on.
     Tick,
+    /// A deadlock ended somebody's wait: so whoever waits may go on after all.
+    Deadlock,
 }
 
 impl Access {

@@ -281,6 +281,8 @@ impl Seen<'_> {
             let caught: Vec<&Block> = match &step.kind {
                 // To handle what does not happen is prudent, not dead.
                 Step::Try { catches, .. } => catches.iter().map(|catch| &catch.body).collect(),
+                // A hook that is registered goes with a savepoint or a transaction that is rolled back.
+                Step::AfterCommit(body) => vec![body],
                 _ => Vec::new(),
             };
             for inner in step.blocks() {

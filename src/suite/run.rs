@@ -39,7 +39,8 @@ impl Case {
 
     /// The system with its statements stopped only where somebody could notice.
     pub(super) fn surveyed(&self) -> &System {
-        self.surveyed.get_or_init(|| survey(&self.scenario.system))
+        self.surveyed
+            .get_or_init(|| survey(&self.scenario.system, MOST_SURVEYED))
     }
 
     /// Runs one driver. A driver that panics is an error of ours, and is told as one.
@@ -64,6 +65,9 @@ fn text(payload: &(dyn Any + Send)) -> &str {
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no message")
 }
+
+/// States that are looked at to find out where statements need to be stopped, at most.
+const MOST_SURVEYED: u64 = 30_000;
 
 /// What to run.
 #[derive(Debug, Default)]

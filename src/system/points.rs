@@ -7,7 +7,8 @@
 //!
 //! - One that begins softly: another process meets what the statement did and *goes on* (it publishes what the snapshot did not see, draws from the same
 //!   sequence, tries a lock and fails, moves the clock). From there on anything may follow, so any access of others to what comes next counts.
-//! - One that begins hard: another process meets a lock that the statement holds, and waits. It does nothing any more before the statement's transaction ends, so all that can matter is
+//! - One that begins hard: another process meets a lock that the statement holds, and waits. It does nothing any more before the statement's transaction ends (unless it becomes the victim of a
+//!   deadlock: where one was seen, all waits count as soft), so all that can matter is
 //!   that it holds what the statement asks for next: a circle. Then each of those in the circle took, within one statement, first what the one before it asks for and then what the next one holds
 //!   (where that was in two statements, others can come between anyway). One of a circle's statements being stopped is enough, and each circle has a place
 //!   where the order of accesses goes down; so only there a statement is stopped.
@@ -159,10 +160,12 @@ impl Seen {
                 // Who waits for a lock that the commit releases gets it as if it had come later.
                 || commits && !theirs.waits() && before.iter().any(|held| held.is_lock() && held.conflicts(theirs))
         };
+        // Where there are deadlocks, who waits may be the victim of one and go on.
+        let in_vain = !self.accesses.contains_key(&Access::Deadlock);
         let softly = |theirs: Access| {
             before
                 .iter()
-                .any(|done| done.conflicts(theirs) && !(done.waits() && theirs.waits()))
+                .any(|done| done.conflicts(theirs) && !(in_vain && done.waits() && theirs.waits()))
         };
         self.of_others(session).any(meets_next) && self.of_others(session).any(softly)
             || !commits && next.iter().any(|next| self.closes_circle(session, before, *next))

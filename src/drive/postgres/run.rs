@@ -13,7 +13,8 @@ use super::source::Server;
 use super::stage::Stage;
 use super::stops::{Wanted, Way};
 use crate::explore::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Reached, Stats, Verdict};
-use crate::system::{Breach, Misfit, Outcome, Schedule, System};
+use crate::machine::Effect;
+use crate::system::{Breach, Event, Misfit, Outcome, Schedule, System};
 
 /// When to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +113,19 @@ struct Tally {
 /// So many schedules of a scenario are provoked, at most.
 const MOST_PROVOKED: u64 = 4;
 
+/// What a statement of a schedule takes for granted of the server's plan, whatever its isolation level.
+fn plan_of(system: &System, schedule: &Schedule) -> Option<String> {
+    let (trace, end) = system.replay(schedule).ok()?;
+    let mut events = trace.0.iter().flat_map(|(_, events)| events);
+    events.find_map(|event| match event {
+        Event::Did {
+            effect: Effect::Sql(sql),
+            ..
+        } => end.world.database.hangs_on_plan(&sql.text),
+        _ => None,
+    })
+}
+
 /// What a schedule breaks.
 fn broken(system: &System, schedule: &Schedule) -> Result<Vec<Arc<str>>, Misfit> {
     let (_, state) = system.replay(schedule)?;
@@ -200,9 +214,20 @@ impl Tally {
         Ok(())
     }
 
+    /// The model and the server differ. Where a statement does what the server's plan makes of it, that is no error of the model: the verdict is
+    /// unknown, because the plan is not the one that was assumed.
     fn differs(self, system: &System, schedule: &Schedule, divergence: &Divergence, start: Instant) -> Finding {
-        let reason = format!("the model and the server differ in schedule {schedule}, {divergence}");
-        let mut finding = Finding::without_run(Driver::Postgres, system.spec(), Verdict::Error, reason);
+        let (verdict, reason) = match plan_of(system, schedule) {
+            Some(hangs) => (
+                Verdict::Unknown,
+                format!("{hangs}; the server's plan is another one, schedule {schedule}, {divergence}"),
+            ),
+            None => (
+                Verdict::Error,
+                format!("the model and the server differ in schedule {schedule}, {divergence}"),
+            ),
+        };
+        let mut finding = Finding::without_run(Driver::Postgres, system.spec(), verdict, reason);
         finding.stats = self.stats(start);
         finding
     }

@@ -78,7 +78,12 @@ impl Meeting {
         let mut coverage = Coverage::default();
         let sessions: Vec<Vec<String>> = genes
             .iter()
-            .map(|bytes| session(&mut Gene::new(bytes, &mut coverage)))
+            .map(|bytes| {
+                let mut statements = session(&mut Gene::new(bytes, &mut coverage));
+                // The model's sessions end and give back their locks; the server's stay connected.
+                statements.push("SELECT pg_advisory_unlock_all()".to_owned());
+                statements
+            })
             .collect();
         if sessions.len() > 2 {
             coverage.count("three sessions");

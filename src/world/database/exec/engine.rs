@@ -148,6 +148,7 @@ impl Call<'_> {
                             1 => members[0],
                             several => members[self.branch.choose(several).min(several - 1)],
                         };
+                        self.branch.note(victim, Access::Deadlock);
                         self.fail_waiting(victim, sql_error(b"40P01", "deadlock detected"));
                     } else if matches!(self.engine.store.wakeable(), Wakeups::Nobody) {
                         break;

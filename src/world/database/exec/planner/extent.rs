@@ -123,7 +123,7 @@ impl Planner<'_> {
         }))
     }
 
-    fn from_cost(&mut self, from: &From, layout: &Layout) -> Cost {
+    fn cost_of_from(&mut self, from: &From, layout: &Layout) -> Cost {
         match from {
             From::Nothing => Cost {
                 startup: 0.0,
@@ -142,7 +142,7 @@ impl Planner<'_> {
                 },
             },
             From::Join { left, right, .. } => {
-                let (left, right) = (self.from_cost(left, layout), self.from_cost(right, layout));
+                let (left, right) = (self.cost_of_from(left, layout), self.cost_of_from(right, layout));
                 joined(left, right, right.rows)
             }
         }
@@ -157,7 +157,7 @@ impl Planner<'_> {
                 rows: rows.len() as f64,
             },
             Body::Select(select) => {
-                let mut cost = self.from_cost(&select.from, &select.layout);
+                let mut cost = self.cost_of_from(&select.from, &select.layout);
                 match &select.group {
                     Some(keys) if keys.is_empty() => cost.rows = 1.0,
                     Some(_) => cost.rows = cost.rows.min(200.0),
@@ -195,7 +195,7 @@ impl Planner<'_> {
         };
         match kind {
             SubqueryKind::Exists => {
-                let outer = self.from_cost(from, layout);
+                let outer = self.cost_of_from(from, layout);
                 subquery.whole = self.read_whole(&mut subquery.query, outer);
             }
             SubqueryKind::In { left, casts, .. } if matches!((&**left, &**casts), ([_], [None])) => {
@@ -382,7 +382,7 @@ impl Planner<'_> {
             reckoned += path.cost.limited(Some(1.0));
             accesses.push(access);
         }
-        let all = self.from_cost(&select.from, &select.layout);
+        let all = self.cost_of_from(&select.from, &select.layout);
         if reckoned < all.total {
             select.extremes = accesses;
         }

@@ -24,6 +24,9 @@ pub(crate) struct Reading<'a> {
     pub(crate) recheck: Option<&'a [Cell]>,
 }
 
+/// Where look-ups in indexes looked, and the versions that they found.
+type Roots = (Vec<(IndexId, KeyRange)>, Vec<VersionId>);
+
 impl<'a> Reading<'a> {
     fn frame<'f>(&self, cells: &'f [Cell]) -> Frame<'f>
     where
@@ -393,7 +396,7 @@ impl<'p> Exec<'p> {
         access: &'p IndexAccess,
         reading: Reading<'_>,
         cells: &Cells,
-    ) -> Result<(Vec<(IndexId, KeyRange)>, Vec<VersionId>), Stop> {
+    ) -> Result<Roots, Stop> {
         let ranges = self.key_ranges(access, &reading.frame(cells))?;
         let mut roots = Vec::new();
         for range in &ranges {
@@ -424,7 +427,7 @@ impl<'p> Exec<'p> {
         bitmap: &'p Bitmap,
         reading: Reading<'_>,
         cells: &Cells,
-    ) -> Result<(Vec<(IndexId, KeyRange)>, Vec<VersionId>), Stop> {
+    ) -> Result<Roots, Stop> {
         Ok(match bitmap {
             Bitmap::Index(access) => self.index_roots(leaf, table, access, reading, cells)?,
             Bitmap::And(both) => {

@@ -63,8 +63,7 @@ fn no_operator_of_the_server_is_denied() {
     statements.retain(|sql| missing.contains(sql));
     let symbol = |sql: &str| {
         sql.trim_start_matches("SELECT ")
-            .replace('\'', "")
-            .replace('1', "")
+            .replace(['\'', '1'], "")
             .trim()
             .to_owned()
     };
