@@ -32,7 +32,12 @@ fn passes(server: &Server, paths: &[PathBuf], level: Level) {
         level,
     };
     let mut open = |_: On, name: &str, spec: &Spec| -> Result<Box<dyn Backend>, BackendError> {
-        Ok(Box::new(OnPostgres::open(server, name, spec, level)?))
+        // The only one that needs more than its own database: it writes to the system's tables.
+        let open = match name {
+            "eval-plan-qual" => OnPostgres::trusting,
+            _ => OnPostgres::open,
+        };
+        Ok(Box::new(open(server, name, spec, level)?))
     };
     let report = run_files(paths, &options, &mut open, &mut |_| ());
     let summary = report.summary();

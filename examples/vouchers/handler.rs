@@ -110,6 +110,7 @@ impl Handler for Vouchers {
                 query: "SELECT status FROM responses".into(),
             }],
             identity: "".into(),
+            vacuity: None,
         })
     }
 }

@@ -45,7 +45,7 @@ fn on_postgres(scenario: &Scenario, schedule: &Schedule, exit: Exit, output: &Ou
         }
     };
     output.message(&format!("postgres: {}", server.describe()));
-    let stage = Stage::open(server, scenario.system.spec().world.database.scripts());
+    let stage = Stage::of(server, &scenario.system.spec().world.database);
     let conducted = match stage {
         Ok(mut stage) => conduct(&mut stage, &scenario.system, schedule).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),

@@ -63,6 +63,8 @@ pub enum Access {
         /// The sequence.
         sequence: u16,
     },
+    /// A transaction's number, given in the order in which they are asked for.
+    Numbering,
     /// A serializable transaction marks what it read of a table.
     Mark {
         /// The table.
@@ -82,7 +84,7 @@ pub enum Access {
 impl Access {
     /// Whether the order of the two can matter.
     pub fn conflicts(self, other: Access) -> bool {
-        use Access::{Advisory, Clock, Key, Mark, Publish, Read, Row, Sequence, Table, Tick, Write};
+        use Access::{Advisory, Clock, Key, Mark, Numbering, Publish, Read, Row, Sequence, Table, Tick, Write};
         match (self, other) {
             (Read { table: one }, Publish { table: two })
             | (Publish { table: one }, Read { table: two })
@@ -123,7 +125,7 @@ impl Access {
                     table: of, mode: other, ..
                 },
             ) => table == of && against & (1 << other) != 0,
-            (Clock, Tick) | (Tick, Clock) => true,
+            (Numbering, Numbering) | (Clock, Tick) | (Tick, Clock) => true,
             _ => false,
         }
     }

@@ -21,7 +21,7 @@ impl Designed {
     pub(super) fn system(&self, name: &Arc<str>) -> Result<System, Unbuilt> {
         let mut spec = self.handler.build(&self.setup)?;
         if let Some(schema) = &self.extras.schema {
-            spec.world.database.run_script(schema)?;
+            spec.world.database.run_script_at(schema, spec.world.now)?;
         }
         tell_apart(&mut spec.roots);
         spec.invariants.extend(self.extras.invariants.iter().cloned());

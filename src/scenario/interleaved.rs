@@ -54,7 +54,7 @@ pub(super) fn read(name: &str, path: &Path, source: Source) -> Result<Vec<Scenar
     let mut tables = Vec::new();
     for block in &spec.setups {
         tables.extend(created(&block.text));
-        if let Err(error) = database.run_script(&block.text) {
+        if let Err(error) = database.run_script_at(&block.text, NEW_YEAR) {
             problems.push(problem(block, &error));
         }
     }

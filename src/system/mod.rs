@@ -3,10 +3,17 @@
 //! Everything here is a pure function of a [`State`]: drivers differ only in which step they take next. A [`State`] is canonical:
 //! two runs that leave the same visible world and the same machines are equal and hash equally, whatever order they took.
 //!
+//! **Inside a statement.** A statement is no atom. Between its snapshot and the first thing that it takes, between two things that it takes (a row lock, also one with
+//! SKIP LOCKED or NOWAIT; a key of a unique index; a foreign key's parent; an advisory or a table lock; a row written; a number of a sequence; at SERIALIZABLE also
+//! a mark of what is read), between two statements of one message, and between a statement without BEGIN and its commit, others can come between, and the clock can move. A step says at
+//! which points it stops statements ([`Step::stops`](Step)); a statement that was stopped goes on by a step of its own. Stops that nobody could notice are left out: by which argument, and
+//! how that is checked, is told at [`Points`].
+//!
 //! **How it departs from life.** A statement and its reply are one step (nobody can see the difference until the process acts on it); a service's
-//! call and its answer are two, because a webhook may overtake the answer. A statement that a commit wakes goes on at once, before any other statement
-//! is sent; the orders in which the real server lets several such waiters race are branches of the step
-//! (see [`Branch`](crate::machine::Branch)).
+//! call and its answer are two, because a webhook may overtake the answer. A statement that a commit wakes attempts at once, in that very step, what it had waited
+//! for; it may be stopped behind that. The orders in which the real server lets several such waiters race are branches of the step
+//! (see [`Branch`](crate::machine::Branch)). Not explored are points inside DDL, inside the checks of a foreign key between its look-up and its lock (whoever comes between is met
+//! as if he had come later), and inside one look-up of a key. A worker whose process crashes while its statement is under way begins again when that has ended.
 
 mod courier;
 mod enabled;

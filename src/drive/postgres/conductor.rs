@@ -22,14 +22,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::aliases::Aliases;
 use super::compare::{Strictness, cells, difference, tell_row};
 use super::gates::{Gates, Reached};
 use super::gateway::GatewayError;
 use super::literal::{literal, substitute};
 use super::order::{Asked, ties};
 use super::record::{Record, go_on, is_lost, rehearse, victims, ways};
-use super::stage::{NEVER, Stage};
+use super::stage::{NEVER, Stage, StageError};
 use super::stops;
+use super::translate::translate;
 use super::wire::{Answer, TextRows, WiresError};
 use crate::machine::{Pid, Rows, Sql, SqlError};
 use crate::system::{Event, Fault, Misfit, Schedule, State, Step, System};
@@ -80,6 +82,19 @@ pub enum ConductError {
     /// It is not one of this system's.
     #[error(transparent)]
     Misfit(#[from] Misfit),
+    /// It sends SQL that the model does not know. That never reaches the server: nobody knows what it would do there.
+    #[error("step {place}: the statement of {label} is not sent: {reason}")]
+    Refused {
+        /// The step, counted from 1.
+        place: usize,
+        /// Whose statement.
+        label: String,
+        /// What the model does not know.
+        reason: String,
+    },
+    /// The stage could not be put back.
+    #[error(transparent)]
+    Stage(#[from] StageError),
     /// The connections failed.
     #[error(transparent)]
     Wires(#[from] WiresError),
@@ -201,6 +216,7 @@ fn attempts(
             lines: vec![Line {
                 steps: Vec::new(),
                 state: initial.clone(),
+                aliases: Aliases::default(),
             }],
             left_at: None,
             clocks: BTreeMap::new(),
@@ -221,6 +237,9 @@ fn attempts(
             Err(Halt::Misfit(misfit)) => return Err(misfit.into()),
             Err(Halt::Wires(error)) => return Err(error.into()),
             Err(Halt::Gateway(error)) => return Err(error.into()),
+            Err(Halt::Refused { place, label, reason }) => {
+                return Err(ConductError::Refused { place, label, reason });
+            }
             Err(Halt::Differs { divergence, hangs }) => {
                 if !hangs {
                     return Ok(Conducted::Differs(divergence));
@@ -241,6 +260,11 @@ enum Halt {
         divergence: Divergence,
         /// The server does not get there; it might with other timeouts.
         hangs: bool,
+    },
+    Refused {
+        place: usize,
+        label: String,
+        reason: String,
     },
     Misfit(Misfit),
     Wires(WiresError),
@@ -291,6 +315,8 @@ impl<'a> Plan<'a> {
 struct Line {
     steps: Vec<Step>,
     state: State,
+    /// What the server made up, as this run knows it.
+    aliases: Aliases,
 }
 
 struct Conductor<'a> {
@@ -314,26 +340,25 @@ impl Conductor<'_> {
     /// Runs the plan. Where the server left it: at which step, and the steps as they were followed.
     fn run(&mut self) -> Result<Option<(usize, Vec<Step>)>, Halt> {
         while let Some(planned) = self.plan.records.get(self.plan.next).cloned() {
-            let mut ways = self.ways(&planned);
+            let ways = self.ways(&planned);
             let index = self.lines.first().map_or(0, |line| line.steps.len());
-            let agreeing = {
-                let records: Vec<&Record> = ways.iter().map(|(_, record)| record).collect();
-                self.step(index, &records)?
-            };
-            let mut place = 0;
-            ways.retain(|_| {
-                place += 1;
-                agreeing.contains(&(place - 1))
-            });
-            let as_planned = agreeing.contains(&0);
+            let mut agreeing = self.step(index, &ways)?;
+            let as_planned = agreeing.contains_key(&0);
             let mut lines: Vec<Line> = Vec::new();
-            for (line, record) in ways {
-                if lines.iter().all(|known| known.state != record.after) {
+            for (place, (line, record)) in ways.into_iter().enumerate() {
+                let Some(aliases) = agreeing.remove(&place) else {
+                    continue;
+                };
+                if lines
+                    .iter()
+                    .all(|known| known.state != record.after || known.aliases != aliases)
+                {
                     let mut steps = self.lines.get(line).map_or_else(Vec::new, |line| line.steps.clone());
                     steps.push(record.step);
                     lines.push(Line {
                         steps,
                         state: record.after,
+                        aliases,
                     });
                 }
             }
@@ -372,20 +397,22 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    /// Takes a step that can go these ways; which of them agree with the server.
-    fn step(&mut self, index: usize, records: &[&Record]) -> Result<Vec<usize>, Halt> {
-        let Some(first) = records.first().copied() else {
-            return Ok(Vec::new());
+    /// Takes a step that can go these ways, each of a line; which of them agree with the server, and what it made up there.
+    fn step(&mut self, index: usize, ways: &[(usize, Record)]) -> Result<BTreeMap<usize, Aliases>, Halt> {
+        let Some((_, first)) = ways.first() else {
+            return Ok(BTreeMap::new());
         };
-        let mut live: Vec<Way<'_>> = records
+        let known = |line: &usize| self.lines.get(*line).map(|line| line.aliases.clone());
+        let mut live: Vec<Way<'_>> = ways
             .iter()
             .enumerate()
-            .map(|(place, record)| Way::of(place, record))
+            .map(|(place, (line, record))| Way::of(place, record, known(line).unwrap_or_default()))
             .collect();
+        self.stage.advance(first.moment())?;
         if let Some((pid, sql)) = first.sent() {
             let waits = live.iter().any(|way| way.waits_at_first(pid)) || !first.step.stops.is_empty();
             self.close_gate(first)?;
-            self.send(first, waits, pid, sql)?;
+            self.send(index, &live[0], waits, pid, sql)?;
         }
         if let (Some(gates), Some(pid)) = (self.gates, stops::goes_on(first)) {
             let place = self.stage.place(pid)?;
@@ -446,7 +473,7 @@ impl Conductor<'_> {
             self.confirm_waits(index, way.record)?;
         }
         self.confirm_gate(index, first)?;
-        Ok(live.iter().map(|way| way.place).collect())
+        Ok(live.into_iter().map(|way| (way.place, way.aliases)).collect())
     }
 
     /// Sees to it that the statement that is sent next stops where the step stops it.
@@ -481,11 +508,12 @@ impl Conductor<'_> {
     /// Keeps the ways that agree with an answer.
     fn hear(&mut self, index: usize, pid: Pid, answer: &Answer, live: &mut Vec<Way<'_>>) -> Result<(), Halt> {
         let mut differences = Vec::new();
-        live.retain(|way| {
-            let difference = match way.ended.get(&pid) {
+        live.retain_mut(|way| {
+            let difference = match way.ended.get(&pid).copied() {
                 None => Some(waits_but(answer)),
                 Some(Some(result)) if !is_lost(result) => {
-                    difference(result, answer, &self.strictness(way.record, pid, result))
+                    let answer = way.read(result, answer);
+                    difference(result, &answer, &self.strictness(way.record, pid, result))
                 }
                 Some(_) => None,
             };
@@ -514,16 +542,29 @@ impl Conductor<'_> {
         Ok(self.stage.wires().all_blocked(&places)?)
     }
 
-    fn send(&mut self, record: &Record, waits: bool, pid: Pid, sql: &Sql) -> Result<(), Halt> {
+    fn send(&mut self, index: usize, way: &Way<'_>, waits: bool, pid: Pid, sql: &Sql) -> Result<(), Halt> {
+        let record = way.record;
+        if let Some(reason) = record.refusal(pid, sql) {
+            let label = label(record, pid);
+            return Err(Halt::Refused {
+                place: index + 1,
+                label,
+                reason,
+            });
+        }
+        self.stage.note(&sql.text);
         let place = self.stage.place(pid)?;
         let now = record.before.world.now;
         // now() is the time at which the transaction started.
-        if self.clocks.get(&pid) != Some(&now) && !record.before.world.database.in_transaction(pid) {
-            self.clocks.insert(pid, now);
-            self.set(
-                place,
-                &format!("SET deadheat.now = {}", literal(&Value::Timestamp(now))),
-            )?;
+        if self.clocks.get(&pid) != Some(&now) {
+            if record.before.world.database.in_transaction(pid) {
+                let statement = literal(&Value::Timestamp(now));
+                self.set(place, &format!("SET deadheat.statement = {statement}"))?;
+            } else {
+                self.clocks.insert(pid, now);
+                let greeting = self.stage.greeting(pid, now)?;
+                self.set(place, &greeting)?;
+            }
         }
         if waits {
             let (victim, others, _) = self.attempt;
@@ -535,7 +576,8 @@ impl Conductor<'_> {
             self.set(place, &format!("SET deadlock_timeout = '{timeout}'"))?;
         }
         self.sent.insert(pid, sql.clone());
-        self.stage.wires().launch(place, &substitute(sql));
+        let text = way.aliases.write(translate(&substitute(sql)).into_owned());
+        self.stage.wires().launch(place, &text);
         Ok(())
     }
 
@@ -636,8 +678,9 @@ impl Conductor<'_> {
     /// Compares the final rows with each line and keeps those that agree.
     fn final_rows(&mut self) -> Result<(), Halt> {
         let tables = self.stage.rows();
-        let differs =
-            |line: &Line| provider_differs(self.stage, &line.state).or_else(|| rows_differ(&tables, &line.state));
+        let differs = |line: &Line| {
+            provider_differs(self.stage, &line.state).or_else(|| rows_differ(&tables, &line.state, &line.aliases))
+        };
         let differences: Vec<Option<String>> = self.lines.iter().map(differs).collect();
         let place = self.lines.first().map_or(0, |line| line.steps.len());
         let Some(agreeing) = differences.iter().position(Option::is_none) else {
@@ -665,16 +708,29 @@ struct Way<'a> {
     record: &'a Record,
     ended: BTreeMap<Pid, Option<&'a Result<Rows, SqlError>>>,
     closed: BTreeMap<Pid, bool>,
+    /// What the server made up, as this way knows it.
+    aliases: Aliases,
 }
 
 impl<'a> Way<'a> {
-    fn of(place: usize, record: &'a Record) -> Self {
+    fn of(place: usize, record: &'a Record, aliases: Aliases) -> Self {
         Way {
             place,
             record,
             ended: record.ended(),
             closed: record.closed(),
+            aliases,
         }
+    }
+
+    /// The server's answer with the model's values for what the server made up.
+    fn read(&mut self, result: &Result<Rows, SqlError>, answer: &Answer) -> Answer {
+        let mut answer = answer.clone();
+        if let (Ok(rows), Some(told)) = (result, answer.results.last_mut()) {
+            let database = &self.record.after.world.database;
+            self.aliases.read(&cells(rows), told, &|text| database.made_up(text));
+        }
+        answer
     }
 
     /// Whether the statement that was just sent waits, if only for a time.
@@ -717,15 +773,18 @@ fn provider_differs(stage: &Stage, state: &State) -> Option<String> {
 }
 
 /// How the first table that differs does so; one that is locked was not read.
-pub(super) fn rows_differ(tables: &[(Arc<str>, Option<TextRows>)], state: &State) -> Option<String> {
+pub(super) fn rows_differ(tables: &[(Arc<str>, Option<TextRows>)], state: &State, aliases: &Aliases) -> Option<String> {
+    let database = &state.world.database;
+    let mut aliases = aliases.clone();
     tables.iter().find_map(|(table, rows)| {
-        let rows = rows.as_ref()?;
+        let mut rows = rows.clone()?;
         let query = Sql::new(format!("SELECT * FROM {table}"));
-        let model = match state.world.database.query(&query, &[]) {
-            Ok(model) => model,
+        let mut ours = match database.query(&query, &[]) {
+            Ok(model) => cells(&model),
             Err(error) => return Some(format!("{table}: the model says {error}")),
         };
-        let (mut ours, mut theirs) = (cells(&model), rows.rows.clone());
+        aliases.read(&ours, &mut rows, &|text| database.made_up(text));
+        let mut theirs = rows.rows;
         ours.sort();
         theirs.sort();
         let shown = |rows: &[Vec<_>]| rows.iter().map(|row| tell_row(row)).collect::<Vec<_>>().join(", ");

@@ -14,9 +14,13 @@ use tokio::runtime::Runtime;
 use wiremock::matchers::{method, path_regex};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
+use crate::isolation::on_model::text;
 use crate::machine::service::{Answer, Arguments, Call};
 use crate::machine::{NoAnswer, Pid};
 use crate::value::Value;
+use crate::world::database::sql::cast::{Context, cast};
+use crate::world::database::sql::settings::Settings as SqlSettings;
+use crate::world::database::sql::types::Type;
 use crate::world::provider::PROVIDER;
 use crate::world::service::Provided;
 
@@ -267,6 +271,8 @@ enum Sent {
     Int(i64),
     Text(Arc<str>),
     Timestamp(i64),
+    /// A value of any other type in the form that SQL prints it in.
+    Typed(Arc<str>, Arc<str>),
     List(Vec<Sent>),
     Row(Vec<Sent>),
 }
@@ -285,6 +291,19 @@ fn named(values: &[(Arc<str>, Value)], operation: &str) -> Result<Vec<Named>, Ga
     each.collect()
 }
 
+/// The type of a value whose form in JSON does not tell it.
+fn type_of(value: &Value) -> Option<Type> {
+    Some(match value {
+        Value::Numeric(_) => Type::Numeric(None),
+        Value::Float(_) => Type::Float8,
+        Value::Date(_) => Type::Date,
+        Value::Interval(_) => Type::Interval,
+        Value::Uuid(_) => Type::Uuid,
+        Value::Json(_) => Type::Jsonb,
+        _ => return None,
+    })
+}
+
 fn sent(value: &Value) -> Option<Sent> {
     let all = |values: &[Value]| values.iter().map(sent).collect::<Option<Vec<Sent>>>();
     Some(match value {
@@ -296,7 +315,8 @@ fn sent(value: &Value) -> Option<Sent> {
         Value::Array(values) => Sent::List(all(values)?),
         Value::Record(values) => Sent::Row(all(values)?),
         Value::Numeric(_) | Value::Float(_) | Value::Date(_) | Value::Interval(_) | Value::Uuid(_) | Value::Json(_) => {
-            return None;
+            let ty = type_of(value)?;
+            Sent::Typed(ty.name().into(), text(value, &ty, &SqlSettings::default())?)
         }
     })
 }
@@ -310,6 +330,14 @@ impl From<Sent> for Value {
             Sent::Int(number) => Value::Int(number),
             Sent::Text(text) => Value::Text(text),
             Sent::Timestamp(moment) => Value::Timestamp(moment),
+            Sent::Typed(name, text) => {
+                let read = Type::from_name(&name).map(|ty| {
+                    let value = Value::Text(text.clone());
+                    cast(value, &Type::Text, &ty, Context::Explicit, &SqlSettings::default())
+                });
+                // What cannot be read stays what was sent, and then shows as a difference.
+                read.and_then(Result::ok).unwrap_or(Value::Text(text))
+            }
             Sent::List(values) => Value::Array(all(values)),
             Sent::Row(values) => Value::Record(all(values)),
         }

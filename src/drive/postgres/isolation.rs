@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Config;
+
 use super::source::{Database, Server};
 use super::wire::{Answer, News, Wires, WiresError};
 use crate::isolation::{
@@ -30,11 +32,29 @@ pub struct OnPostgres {
 }
 
 impl OnPostgres {
-    /// Connects to the server.
+    /// Connects to the server, as a role that may do nothing outside of the file's own database.
     ///
     /// # Errors
     /// When it cannot be reached or refuses a database.
     pub fn open(server: &Server, name: &str, spec: &Spec, level: Level) -> Result<OnPostgres, BackendError> {
+        OnPostgres::connect(server, name, spec, level, |database| database.config().clone())
+    }
+
+    /// [`OnPostgres::open`] as the role that the server was found with, for a file that is trusted: of PostgreSQL's own, one writes to the system's tables.
+    ///
+    /// # Errors
+    /// As [`OnPostgres::open`].
+    pub fn trusting(server: &Server, name: &str, spec: &Spec, level: Level) -> Result<OnPostgres, BackendError> {
+        OnPostgres::connect(server, name, spec, level, Database::administrator)
+    }
+
+    fn connect(
+        server: &Server,
+        name: &str,
+        spec: &Spec,
+        level: Level,
+        role: fn(&Database) -> Config,
+    ) -> Result<OnPostgres, BackendError> {
         let broken = |error: WiresError| BackendError::Broken(error.to_string());
         let database = server
             .database("isolation")
@@ -43,11 +63,10 @@ impl OnPostgres {
         let settings = [
             ("TimeZone", "America/Los_Angeles"),
             ("DateStyle", "Postgres, MDY"),
-            ("lc_messages", "C"),
             ("default_transaction_isolation", level.sql()),
         ];
         let control = application(name, "control connection");
-        let mut wires = Wires::open(database.config().clone(), &control, &settings).map_err(broken)?;
+        let mut wires = Wires::open(role(&database), &control, &settings).map_err(broken)?;
         for session in &spec.sessions {
             wires.connect(&application(name, &session.name)).map_err(broken)?;
         }

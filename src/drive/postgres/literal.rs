@@ -85,7 +85,7 @@ fn element(value: &Value) -> String {
 }
 
 /// Where the token that starts at `at` ends: a quoted thing, a comment, a word, a parameter, or one character.
-fn token(text: &str, at: usize) -> usize {
+pub(super) fn token(text: &str, at: usize) -> usize {
     let rest = &text[at..];
     let length = |found: Option<usize>, closing: usize| at + found.map_or(rest.len(), |end| end + closing);
     let first = rest.chars().next().unwrap_or(' ');

@@ -13,8 +13,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stage::Stage;
-use super::wire::{Answer, TextRows, WiresError};
+use super::stage::{Stage, StageError};
+use super::translate::translate;
+use super::wire::{Answer, Place, TextRows, WiresError};
 use crate::machine::Pid;
 
 /// What is sent in one try.
@@ -75,7 +76,7 @@ pub fn provoke(
     volley: &Volley,
     tries: u32,
     wanted: &mut dyn FnMut(&Seen) -> bool,
-) -> Result<Provoked, WiresError> {
+) -> Result<Provoked, StageError> {
     let mut seen = 0;
     for number in 0..tries {
         seen += u32::from(wanted(&fire(stage, volley, number)?));
@@ -93,11 +94,12 @@ const GAPS: [u32; 4] = [0, 1, 0, 2];
 ///
 /// # Errors
 /// When the server is gone, or refuses what is sent before.
-pub fn fire(stage: &mut Stage, volley: &Volley, number: u32) -> Result<Seen, WiresError> {
+pub fn fire(stage: &mut Stage, volley: &Volley, number: u32) -> Result<Seen, StageError> {
     stage.reset()?;
     for (pid, sql) in &volley.before {
-        let place = stage.place(*pid)?;
-        stage.wires().launch(place, sql);
+        let place = enter(stage, *pid)?;
+        let text = say(stage, sql);
+        stage.wires().launch(place, &text);
         stage
             .wires()
             .answer(place)?
@@ -105,7 +107,7 @@ pub fn fire(stage: &mut Stage, volley: &Volley, number: u32) -> Result<Seen, Wir
     }
     let mut messages = Vec::new();
     for (pid, statements) in &volley.at_once {
-        let place = stage.place(*pid)?;
+        let place = enter(stage, *pid)?;
         // Without the privilege a deadlock is only found later.
         let mut settings = "SET deadlock_timeout = '20ms'".to_owned();
         if volley.slow.contains(pid) {
@@ -117,7 +119,8 @@ pub fn fire(stage: &mut Stage, volley: &Volley, number: u32) -> Result<Seen, Wir
             stage.wires().launch(place, setting);
             stage.wires().answer(place)?;
         }
-        messages.push((place, statements.clone()));
+        let texts = statements.iter().map(|sql| say(stage, sql)).collect();
+        messages.push((place, texts));
     }
     let first = number as usize % messages.len().max(1);
     messages.rotate_left(first);
@@ -136,6 +139,22 @@ pub fn fire(stage: &mut Stage, volley: &Volley, number: u32) -> Result<Seen, Wir
     }
     seen.tables = stage.rows();
     Ok(seen)
+}
+
+/// The connection of a process, which knows the world's clock and has something to draw from.
+fn enter(stage: &mut Stage, pid: Pid) -> Result<Place, WiresError> {
+    let place = stage.place(pid)?;
+    let now = stage.moment();
+    let greeting = stage.greeting(pid, now)?;
+    stage.wires().launch(place, &greeting);
+    stage.wires().answer(place)?.rows("telling a session the time")?;
+    Ok(place)
+}
+
+/// A statement with the world's clock and draws, noted for the next reset.
+fn say(stage: &mut Stage, sql: &str) -> String {
+    stage.note(&sql.into());
+    translate(sql).into_owned()
 }
 
 #[cfg(test)]

@@ -20,6 +20,26 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// The world's moment in which it happens.
+    pub(super) fn moment(&self) -> i64 {
+        let moved = self.events.iter().find_map(|event| match event {
+            Event::Clock { now } => Some(*now),
+            _ => None,
+        });
+        moved.unwrap_or(self.before.world.now)
+    }
+
+    /// What the model does not know of a message, all of it: also of a part that it has not come to in this step.
+    pub(super) fn refusal(&self, pid: Pid, sql: &Sql) -> Option<String> {
+        if let Err(refused) = self.before.world.database.check(&sql.text) {
+            return Some(refused.to_string());
+        }
+        self.events.iter().find_map(|event| match event {
+            Event::Refused { pid: who, reason } if *who == pid => Some(reason.to_string()),
+            _ => None,
+        })
+    }
+
     /// The statement that was sent in this step.
     pub(super) fn sent(&self) -> Option<(Pid, &Sql)> {
         self.events.iter().find_map(|event| match event {

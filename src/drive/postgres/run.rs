@@ -40,7 +40,7 @@ pub fn run(
     let spec = system.spec();
     let start = Instant::now();
     let error = |reason: String| Finding::without_run(Driver::Postgres, spec, Verdict::Error, reason);
-    let mut stage = match Stage::open(server, spec.world.database.scripts()) {
+    let mut stage = match Stage::of(server, &spec.world.database) {
         Ok(stage) => stage,
         Err(reason) => return error(reason.to_string()),
     };

@@ -1,7 +1,10 @@
 //! Where the server comes from: a URL, Docker, or binaries on this machine, in that order.
 //!
 //! 1. `DEADHEAT_DATABASE_URL`, when it is set. A server that was named and cannot be reached is an error, never a reason
-//!    to quietly use another one. Its role needs CREATEDB: every user of the server gets a database of its own.
+//!    to quietly use another one. Its role needs CREATEDB, because every use of the server gets a database of its own, and
+//!    CREATEROLE, because that database belongs to a role that may do nothing else; without CREATEROLE scenarios run as the
+//!    role itself, unless it could reach the server's files. Other databases and roles stay as they are, and what a killed run
+//!    has left behind is dropped by the next one.
 //! 2. Docker, through testcontainers. The image is `DEADHEAT_POSTGRES_IMAGE`, when that is set; else the first of
 //!    `postgres:17-alpine` and `deadheat-postgres:15` (what `ci/postgres-image.sh` builds) that is on this machine;
 //!    else `postgres:17-alpine` is pulled. An image that is here beats a pull, because a pull may take minutes to fail.
@@ -20,6 +23,7 @@ use std::time::Duration;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Config, NoTls};
 
+use super::tenant::{self, Powers, Run};
 use super::{docker, local, release};
 use crate::world::database::Release;
 
@@ -173,6 +177,9 @@ pub struct Server {
     version: String,
     config: Config,
     release: OnceLock<Result<Release, String>>,
+    powers: OnceLock<Result<Powers, String>>,
+    // Only where others use the server as well.
+    run: Option<Run>,
     // Held for its destructor.
     _held: Option<Held>,
 }
@@ -229,7 +236,7 @@ impl Server {
         &self.version
     }
 
-    /// How to connect to its maintenance database.
+    /// How to connect to its maintenance database, as the role that makes the others.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -250,27 +257,43 @@ impl Server {
         })
     }
 
-    /// Makes an empty database for one use, which is dropped with the value. `purpose` is a part of its name.
+    /// Makes an empty database for one use, which is dropped with the value. `purpose` is a part of its name. It belongs to a role that
+    /// owns it and may do nothing else.
     ///
     /// # Errors
-    /// What the server says, such as a missing CREATEDB privilege.
+    /// What the server says, and which privilege is missing.
     pub fn database(&self, purpose: &str) -> Result<Database, DatabaseError> {
         // Unique on the server, which others may use as well.
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("deadheat_{purpose}_{}_{number}", std::process::id());
-        let create =
-            format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'");
-        execute(&self.config, create).map_err(|reason| DatabaseError {
+        let run = self.run.as_ref().map(|run| format!("{:x}_", run.number()));
+        let run = run.unwrap_or_default();
+        let name = format!("deadheat_{purpose}_{run}{}_{number}", std::process::id());
+        let asked = self.powers.get_or_init(|| {
+            let config = self.config.clone();
+            blocking(async move || Powers::of(&config).await)
+        });
+        let run = self.run.as_ref().map(Run::number);
+        let settled = asked.clone().and_then(|powers| {
+            let (config, name) = (self.config.clone(), name.clone());
+            blocking(async move || {
+                let settled = tenant::settle(&config, powers, run, &name).await;
+                if settled.is_err() {
+                    // What was made before the failure. What was not is no failure of its own.
+                    let _ = tenant::clear(&config, &name, true).await;
+                }
+                settled
+            })
+        });
+        let (config, own) = settled.map_err(|reason| DatabaseError {
             name: name.clone(),
             server: self.description.clone(),
             reason,
         })?;
-        let mut config = self.config.clone();
-        config.dbname(&name);
         Ok(Database {
             name,
             config,
             server: self.config.clone(),
+            own,
             // A throw-away server takes its databases with it.
             left_behind: self.source == Source::Url,
         })
@@ -291,8 +314,10 @@ impl Server {
                 source: Source::Url,
                 description: format!("DEADHEAT_DATABASE_URL ({address}, PostgreSQL {version})"),
                 version,
-                config,
                 release: OnceLock::new(),
+                powers: OnceLock::new(),
+                run: Some(Run::begin(&config).map_err(|reason| Unavailable::Unreachable { address, reason })?),
+                config,
                 _held: None,
             }),
             Err(reason) => Err(Unavailable::Unreachable { address, reason }),
@@ -301,6 +326,7 @@ impl Server {
 
     fn contained(container: docker::Container) -> Result<Server, String> {
         let config = container.config().clone();
+        shut(&config)?;
         let version = blocking(move || version(config.clone()))?;
         Ok(Server {
             source: Source::Docker,
@@ -308,6 +334,8 @@ impl Server {
             version,
             config: container.config().clone(),
             release: OnceLock::new(),
+            powers: OnceLock::new(),
+            run: None,
             _held: Some(Held::Container {
                 _container: Box::new(container),
             }),
@@ -316,6 +344,7 @@ impl Server {
 
     fn local(cluster: local::Cluster) -> Result<Server, String> {
         let config = cluster.config().clone();
+        shut(&config)?;
         let version = blocking(move || version(config.clone()))?;
         Ok(Server {
             source: Source::Local,
@@ -323,6 +352,8 @@ impl Server {
             version,
             config: cluster.config().clone(),
             release: OnceLock::new(),
+            powers: OnceLock::new(),
+            run: None,
             _held: Some(Held::Cluster {
                 _cluster: Box::new(cluster),
             }),
@@ -336,13 +367,21 @@ pub struct Database {
     name: String,
     config: Config,
     server: Config,
+    own: bool,
     left_behind: bool,
 }
 
 impl Database {
-    /// How to connect to it.
+    /// How to connect to it, as the role that owns it.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How to connect to it as the role that made it. Nothing that a stranger wrote may be sent or have been left there.
+    pub fn administrator(&self) -> Config {
+        let mut config = self.server.clone();
+        config.dbname(&self.name);
+        config
     }
 }
 
@@ -350,10 +389,8 @@ impl Drop for Database {
     fn drop(&mut self) {
         if self.left_behind {
             // Best effort: the server may be gone, and there is nobody to tell.
-            let _ = execute(
-                &self.server,
-                format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", self.name),
-            );
+            let (server, name, own) = (self.server.clone(), self.name.clone(), self.own);
+            let _ = blocking(async move || tenant::clear(&server, &name, own).await);
         }
     }
 }
@@ -370,6 +407,14 @@ pub struct DatabaseError {
     pub server: String,
     /// What the server said.
     pub reason: String,
+}
+
+/// Nobody but the administrator has business in the databases that a throw-away server starts with.
+fn shut(config: &Config) -> Result<(), String> {
+    execute(
+        config,
+        "REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC".to_owned(),
+    )
 }
 
 fn execute(config: &Config, sql: String) -> Result<(), String> {

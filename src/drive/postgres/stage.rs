@@ -1,19 +1,25 @@
 //! A database set up for one system, with connections for its processes, brought back to its first state between schedules.
 //!
 //! The reset is one message: DELETE everything, insert the first rows again, set the sequences back. TRUNCATE costs
-//! milliseconds for each table, so it is used only now and then, before dead rows could change scans.
+//! milliseconds for each table, so it is used only now and then, before dead rows could change scans. After a schedule that
+//! changed the schema, the schema is dropped and made anew.
 //!
-//! Virtual time reaches the server through a function `now()` that is found before the built-in one and reads a setting.
-//! **Departure:** `CURRENT_TIMESTAMP` is grammar and cannot be replaced; it stays the real clock.
+//! Virtual time reaches the server through functions that stand in the place of its own (`world.sql`, `translate.rs`). The world's moment is a
+//! sequence, which every statement sees as it is now, whatever its snapshot; when a transaction and a statement began are settings of the
+//! session. Random values are drawn as the model draws them, from a sequence for each process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::gateway::{Gateway, GatewayError};
+use super::literal::literal;
 use super::source::{Database, DatabaseError, Server};
+use super::translate::translate;
 use super::wire::{Place, TextRows, Wires, WiresError};
 use crate::machine::Pid;
-use crate::world::database::Release;
+use crate::value::Value;
+use crate::world::database::sql::parse::parse;
+use crate::world::database::{Database as Model, Release};
 use crate::world::service::Provided;
 
 /// After so many resets the tables are truncated instead.
@@ -24,11 +30,21 @@ const SETTINGS: &[(&str, &str)] = &[
     ("TimeZone", "UTC"),
     ("DateStyle", "Postgres, MDY"),
     ("search_path", "public,deadheat,pg_catalog"),
-    ("lc_messages", "C"),
 ];
 
 /// Whom nothing tells to look for deadlocks does not find any within a test.
 pub(super) const NEVER: &str = "100s";
+
+/// The functions in the place of the server's clock and chance.
+const WORLD: &str = include_str!("world.sql");
+
+/// Empties the database for the scripts to run again. Only the clock and the draws stay.
+const CLEAR: &str = "DO $$ DECLARE name text; BEGIN \
+     FOR name IN SELECT nspname FROM pg_catalog.pg_namespace \
+         WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'deadheat') \
+     LOOP EXECUTE pg_catalog.format('DROP SCHEMA %I CASCADE', name); END LOOP; END $$; \
+     CREATE SCHEMA public; CREATE SCHEMA deadheat_seed; \
+     SELECT pg_catalog.setval('deadheat.drawn_script', 1, false)";
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -40,6 +56,19 @@ pub struct Stage {
     reset: String,
     truncate: String,
     resets: u64,
+    scripts: Vec<Arc<str>>,
+    /// When the world starts.
+    start: i64,
+    /// The world's moment as the server knows it.
+    clock: i64,
+    /// Processes that have a sequence to draw from.
+    drawers: BTreeSet<Pid>,
+    /// Messages that change no schema.
+    harmless: BTreeSet<Arc<str>>,
+    /// A message changed the schema since it was made.
+    altered: bool,
+    /// Sessions may be told their numbers: no two processes may have the same connection.
+    numbered: bool,
     gateway: Option<Gateway>,
     /// The server's major version.
     pub major: u32,
@@ -64,39 +93,128 @@ pub enum StageError {
 }
 
 impl Stage {
-    /// Sets a database up with the scripts.
+    /// Sets a database up as the model's was.
+    ///
+    /// # Errors
+    /// When the server refuses any of it.
+    pub fn of(server: &Server, model: &Model) -> Result<Stage, StageError> {
+        Stage::set_up(server, model.scripts(), model.started())
+    }
+
+    /// Sets a database up with the scripts, in a world that starts in 1970.
     ///
     /// # Errors
     /// When the server refuses any of it.
     pub fn open(server: &Server, scripts: &[Arc<str>]) -> Result<Stage, StageError> {
+        Stage::set_up(server, scripts, 0)
+    }
+
+    fn set_up(server: &Server, scripts: &[Arc<str>], start: i64) -> Result<Stage, StageError> {
         let database = server.database("stage")?;
         let mut wires = Wires::open(database.config().clone(), "deadheat conductor", SETTINGS)?;
-        let clock = "CREATE SCHEMA deadheat; \
-             CREATE FUNCTION deadheat.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT coalesce(nullif(\
-             pg_catalog.current_setting('deadheat.now', true), '')::timestamptz, pg_catalog.now()) $$; \
-             CREATE SCHEMA deadheat_seed; SET lock_timeout = '5s'";
-        wires.control(clock).rows("setting up the clock")?;
-        for script in scripts {
-            if let Some(error) = wires.control(script).error {
-                return Err(StageError::Schema(error.to_string()));
-            }
-        }
-        let tables = tables(&mut wires)?;
-        let (reset, truncate) = reset(&mut wires, &tables)?;
         let major = server.version().split('.').next().and_then(|major| major.parse().ok());
-        Ok(Stage {
+        let major: u32 = major.unwrap_or_default();
+        wires.control(&on_release(WORLD, major)).rows("setting up the clock")?;
+        let mut stage = Stage {
             wires,
             places: BTreeMap::new(),
             free: Vec::new(),
-            tables,
-            reset,
-            truncate,
+            tables: Vec::new(),
+            reset: String::new(),
+            truncate: String::new(),
             resets: 0,
+            scripts: scripts.to_vec(),
+            start,
+            clock: start,
+            drawers: BTreeSet::new(),
+            harmless: BTreeSet::new(),
+            altered: false,
+            numbered: scripts.iter().any(|script| asks_for_number(script)),
             gateway: None,
-            major: major.unwrap_or_default(),
+            major,
             release: server.release()?,
             _database: database,
-        })
+        };
+        stage.fill()?;
+        Ok(stage)
+    }
+
+    /// Runs the scripts in an empty database, at the start of the world, and keeps what they leave.
+    fn fill(&mut self) -> Result<(), StageError> {
+        self.clock = self.start;
+        let start = format!(
+            "SET lock_timeout = '5s'; {}; SET deadheat.process = ''; {}",
+            began(self.start),
+            set_clock(self.start)
+        );
+        self.wires.control(&start).rows("setting the clock")?;
+        for script in &self.scripts {
+            // Each statement by itself, as the model ran them: several in one message would be one transaction.
+            let statements = match parse(script) {
+                Ok(statements) => statements.into_iter().map(|statement| statement.text).collect(),
+                Err(_) => vec![Arc::clone(script)],
+            };
+            for statement in statements {
+                if let Some(error) = self.wires.control(&translate(&statement)).error {
+                    return Err(StageError::Schema(error.to_string()));
+                }
+            }
+        }
+        // A script may leave settings behind, the search path for one.
+        self.wires
+            .control("RESET ALL; SET lock_timeout = '5s'")
+            .rows("putting settings back")?;
+        self.tables = tables(&mut self.wires)?;
+        (self.reset, self.truncate) = reset(&mut self.wires, &self.tables)?;
+        self.altered = false;
+        Ok(())
+    }
+
+    /// Tells the server the world's moment.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn advance(&mut self, now: i64) -> Result<(), WiresError> {
+        if self.clock != now {
+            self.wires.control(&set_clock(now)).rows("setting the clock")?;
+            self.clock = now;
+        }
+        Ok(())
+    }
+
+    /// The world's moment as the server knows it.
+    pub fn moment(&self) -> i64 {
+        self.clock
+    }
+
+    /// What a process's session has to be told when a transaction may begin there at that moment.
+    ///
+    /// # Errors
+    /// When the server refuses the process something to draw from.
+    pub fn greeting(&mut self, pid: Pid, now: i64) -> Result<String, WiresError> {
+        // As the model names who draws.
+        let parts: Vec<String> = pid.path().map(|part| part.to_string()).collect();
+        let name = parts.join(".");
+        if self.drawers.insert(pid) {
+            let sequence = format!("CREATE SEQUENCE deadheat.\"drawn_{name}\"");
+            self.wires
+                .control(&on_release(&sequence, self.major))
+                .rows("making a sequence")?;
+        }
+        Ok(format!("{}; SET deadheat.process = '{name}'", began(now)))
+    }
+
+    /// Notes what a message may change, so that the next reset puts it back.
+    pub fn note(&mut self, sql: &Arc<str>) {
+        if self.harmless.contains(sql) {
+            return;
+        }
+        self.numbered |= asks_for_number(sql);
+        if Model::changes_schema(sql) {
+            self.altered = true;
+        } else {
+            self.harmless.insert(Arc::clone(sql));
+        }
     }
 
     /// The names of the tables, quoted where they need it.
@@ -137,7 +255,7 @@ impl Stage {
     }
 
     /// Ends a process's session in an orderly way, as when it ends: its transaction is rolled back, its locks and settings go.
-    /// The connection is kept for another process.
+    /// The connection is kept for another process, unless one could tell it by its number.
     ///
     /// # Errors
     /// When the server cannot be asked.
@@ -145,7 +263,7 @@ impl Stage {
         let Some(place) = self.places.get(&pid).copied() else {
             return Ok(());
         };
-        if self.wires.busy(place) {
+        if self.wires.busy(place) || self.numbered {
             return self.kill(pid);
         }
         for sql in ["ROLLBACK", "DISCARD ALL"] {
@@ -174,11 +292,11 @@ impl Stage {
         Ok(())
     }
 
-    /// Ends all sessions and brings back the first rows.
+    /// Ends all sessions and brings back the first rows, and the first schema if it was changed.
     ///
     /// # Errors
     /// When the server refuses.
-    pub fn reset(&mut self) -> Result<(), WiresError> {
+    pub fn reset(&mut self) -> Result<(), StageError> {
         // Those that wait first: the others' ends would let them go on.
         let (waiting, idle): (Vec<Pid>, Vec<Pid>) = self
             .places
@@ -190,6 +308,19 @@ impl Stage {
         for pid in idle {
             self.leave(pid)?;
         }
+        for pid in &self.drawers {
+            let parts: Vec<String> = pid.path().map(|part| part.to_string()).collect();
+            let anew = format!(
+                "SELECT pg_catalog.setval('deadheat.\"drawn_{}\"', 1, false)",
+                parts.join(".")
+            );
+            self.wires.control(&anew).rows("resetting the draws")?;
+        }
+        if self.altered {
+            self.wires.control(CLEAR).rows("dropping the schema")?;
+            return self.fill();
+        }
+        self.advance(self.start)?;
         self.resets += 1;
         let sql = if self.resets.is_multiple_of(TRUNCATE_EVERY) {
             &self.truncate
@@ -220,7 +351,12 @@ impl Stage {
 
     /// The committed rows of every table; `None` for one that is locked.
     pub fn rows(&mut self) -> Vec<(Arc<str>, Option<TextRows>)> {
-        let tables = self.tables.clone();
+        // Those of the changed schema, where it was changed.
+        let changed = match self.altered {
+            true => tables(&mut self.wires).ok(),
+            false => None,
+        };
+        let tables = changed.unwrap_or_else(|| self.tables.clone());
         let read = tables.into_iter().map(|table| {
             let answer = self.wires.control(&format!("SELECT * FROM {table}"));
             let rows = match answer.error {
@@ -230,6 +366,30 @@ impl Stage {
             (table, rows)
         });
         read.collect()
+    }
+}
+
+/// Whether a text asks for its connection's number.
+fn asks_for_number(sql: &str) -> bool {
+    sql.to_ascii_lowercase().contains("pg_backend_pid")
+}
+
+/// Sets the world's moment for every session.
+fn set_clock(now: i64) -> String {
+    format!("SELECT pg_catalog.setval('deadheat.clock', {now})")
+}
+
+/// Tells a session when its next transaction and statement begin.
+fn began(now: i64) -> String {
+    let now = literal(&Value::Timestamp(now));
+    format!("SET deadheat.now = {now}; SET deadheat.statement = {now}")
+}
+
+/// Sequences that need no transaction number to go on, where the release has them: a number that the model knows nothing of would show.
+fn on_release(sql: &str, major: u32) -> String {
+    match major {
+        ..15 => sql.to_owned(),
+        _ => sql.replace("CREATE SEQUENCE", "CREATE UNLOGGED SEQUENCE"),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Schedules that stop a statement in the middle: which of them a server can be brought to by gates, and what is sent for the others.
 
+use super::aliases::Aliases;
 use super::compare::{Strictness, difference};
 use super::conductor::{Rehearsal, rows_differ};
 use super::gates::{At, Deed, Gate};
 use super::literal::substitute;
 use super::provoke::{Provoked, Seen, Volley, fire};
 use super::record::Record;
-use super::stage::Stage;
-use super::wire::WiresError;
+use super::stage::{Stage, StageError};
+use super::translate::translate;
+
 use crate::machine::{Access, Effect, Pid, Rows, SqlError};
 use crate::system::{Action, Event, State, Status, System};
 
@@ -126,7 +128,7 @@ pub(super) fn volley(records: &[Record]) -> Option<Volley> {
             return None;
         }
         let Some((pid, sql)) = record.sent() else { continue };
-        let text = substitute(sql);
+        let text = translate(&substitute(sql)).into_owned();
         if place < first {
             if matches!(record.status(pid), Some(Status::Blocked { .. })) {
                 return None;
@@ -179,7 +181,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// Asks until it was seen a few times, or often enough in vain.
-    pub(super) fn provoke(&self, stage: &mut Stage) -> Result<Provoked, WiresError> {
+    pub(super) fn provoke(&self, stage: &mut Stage) -> Result<Provoked, StageError> {
         let mut all = Provoked { seen: 0, tries: 0 };
         while all.tries < TRIES && all.seen < ENOUGH {
             let seen = fire(stage, &self.volley, all.tries)?;
@@ -202,7 +204,8 @@ impl<'a> Wanted<'a> {
                     .zip(answers)
                     .all(|(result, answer)| difference(result, answer, &strict).is_none())
         };
-        self.replies.iter().all(|(pid, results)| said(pid, results)) && rows_differ(&seen.tables, self.end).is_none()
+        self.replies.iter().all(|(pid, results)| said(pid, results))
+            && rows_differ(&seen.tables, self.end, &Aliases::default()).is_none()
     }
 }
 

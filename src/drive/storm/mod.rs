@@ -6,7 +6,7 @@
 //! token replays on them.
 //!
 //! **How it departs from life.** The clock of the world stands still between two of its own deadlines; the time of the storm, which moves with
-//! every step, decides orders only.
+//! every step, decides orders only. A storm stops no statement in the middle; the other drivers do.
 
 mod regressions;
 mod shape;

@@ -54,15 +54,7 @@ pub(super) fn start(source: &Source<'_>, problems: &mut Vec<Problem>) -> Start {
     let Some(world) = &source.sections.world else {
         return start;
     };
-    if let Some(file) = &world.file {
-        start.file(source, file, problems);
-    }
-    for script in [&world.schema, &world.add, &world.seed].into_iter().flatten() {
-        start.script(source, script, problems);
-    }
-    if let Some(level) = &world.isolation {
-        start.level(level, problems);
-    }
+    // First, because the schema and the seed run at that moment.
     if let Some(now) = &world.now {
         match now.get_ref().trim().parse::<jiff::civil::DateTime>() {
             Ok(moment) => {
@@ -74,6 +66,15 @@ pub(super) fn start(source: &Source<'_>, problems: &mut Vec<Problem>) -> Start {
                     .help("as in `2026-01-01 00:00:00`"),
             ),
         }
+    }
+    if let Some(file) = &world.file {
+        start.file(source, file, problems);
+    }
+    for script in [&world.schema, &world.add, &world.seed].into_iter().flatten() {
+        start.script(source, script, problems);
+    }
+    if let Some(level) = &world.isolation {
+        start.level(level, problems);
     }
     start.externals = world.external.keys().map(|name| Arc::from(name.as_str())).collect();
     start
@@ -92,7 +93,7 @@ impl Start {
             }
         };
         self.note_tables(&text);
-        if let Err(error) = self.database.run_script(&text) {
+        if let Err(error) = self.database.run_script_at(&text, self.now) {
             let place = match &error {
                 QueryError::Refused(refused) => format!("{}:{}:{}", file.get_ref(), refused.line, refused.column),
                 QueryError::Sql(_) => file.get_ref().clone(),
@@ -103,7 +104,7 @@ impl Start {
 
     fn script(&mut self, source: &Source<'_>, script: &Spanned<String>, problems: &mut Vec<Problem>) {
         self.note_tables(script.get_ref());
-        if let Err(error) = self.database.run_script(script.get_ref()) {
+        if let Err(error) = self.database.run_script_at(script.get_ref(), self.now) {
             let place = Place::of(source.text, script);
             let problem = match &error {
                 QueryError::Refused(refused) => Problem::new(

@@ -14,8 +14,11 @@
 //!
 //! # Departures from the server
 //!
-//! - **A woken statement goes on in the step that woke it.** On the server others may come between. Where several are woken and
-//!   the server lets them race, the orders in which they can win are branches of that step.
+//! - **A woken statement attempts in the step that woke it what it had waited for.** On the server others may come between. Where several are woken and
+//!   the server lets them race, the orders in which they can win are branches of that step. Behind that it can be stopped like any other.
+//! - **A statement can be stopped before each thing that it takes**, and before its commit where it has no BEGIN, if whoever drives the model asks for it
+//!   ([`Branch::stop`](crate::machine::Branch::stop)); it goes on with [`Database::go_on`]. Not inside DDL, and not between a look-up of a key and what follows from it: a row's key that
+//!   ON CONFLICT found free and somebody took meanwhile is looked for again, as on the server.
 //! - **A deadlock is found when it closes**, not after `deadlock_timeout`; the victim is the one that the timeouts would choose.
 //! - **A rollback takes everything with it at once.** On the server its read marks go after its waiters wake, and one that is quick
 //!   enough meets them: a serialization failure that a slower one does not get.
@@ -26,8 +29,13 @@
 //! - **Of several who read what a transaction writes, the one of the first session counts as the first**; on the server it is the one that
 //!   read first. It matters when both are pivots at that transaction's COMMIT: which of them is to fail.
 //! - **An index is one page** to serializable transactions, as a small index is; larger ones would conflict less often.
-//! - **Statements take no time.** Only `pg_sleep` and waits let the world's clock move.
-//! - **Vacuum, hint bits, transaction numbers and physical places** do not show. Versions that nobody can see are gone at once; on the
+//! - **Statements take no time** unless they are stopped. `pg_sleep`, waits and stops let the world's clock move.
+//! - **Clocks are the world's**: `now()` is the moment of the transaction's begin, in a schema and a seed the world's start. The strings `'now'`
+//!   and `'today'`, `current_time`, `localtime` and `timeofday()` are refused.
+//! - **What a server makes up** (`gen_random_uuid()`, `random()`, the numbers of transactions and connections) is fresh: no two are equal. A random value
+//!   is named after who draws it, so that one order of such values stands for all; nothing may be compared with `random()` or ordered by it. A
+//!   transaction has its number from the first time that it asks, on the server from its first write; snapshots as values are refused.
+//! - **Vacuum, hint bits and physical places** do not show. Versions that nobody can see are gone at once; on the
 //!   server a transaction that is to fail with 40001 already does so when it meets one.
 //! - **Rows with equal sort keys keep their order.** The server's quicksort moves them about when there are seven or more.
 //! - **The release**: 15.20 reads the row that an ON CONFLICT met where 15.18 does not, and knows whose a number is that came before the

@@ -15,6 +15,7 @@ use crate::world::database::store::{AccessKind, Level, SessionId, Stop, Store, T
 use super::catalog::Catalog;
 use super::facade::{DbEvent, Failure, Severity};
 use super::journal::{Entry, Journal};
+use super::made::Made;
 use super::message::{Message, Planned};
 use super::pacer::Pacer;
 use super::plan::Plan;
@@ -70,10 +71,8 @@ pub(super) struct Engine {
     pub(super) catalog: Arc<Catalog>,
     /// Only sessions about which there is something to remember.
     pub(super) sessions: BTreeMap<SessionId, Arc<Session>>,
-    /// How many numbers were drawn (`gen_random_uuid`).
-    pub(super) drawn: u64,
-    /// A session asked for its number (`pg_backend_pid`).
-    pub(super) told_its_number: bool,
+    /// What was made up (`gen_random_uuid`, `pg_backend_pid`, ...).
+    pub(super) made: Made,
     /// Deadlocks are looked for when that is asked for, not in the moment in which they arise.
     pub(super) patient: bool,
 }
@@ -573,8 +572,7 @@ impl Call<'_> {
             events: &mut self.events,
             now: self.now,
             statement_time: running.since,
-            drawn: &mut engine.drawn,
-            told_its_number: &mut engine.told_its_number,
+            made: &mut engine.made,
             looked_at_clock: Default::default(),
         };
         let (rows, affected) = run::run(Setting {

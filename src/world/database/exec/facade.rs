@@ -185,13 +185,24 @@ impl Database {
         self.engine.store.behaves_as()
     }
 
-    /// Runs schema and seed statements, each committed by itself. It must not wait.
+    /// Runs schema and seed statements, each committed by itself, at the beginning of time. It must not wait.
+    ///
+    /// # Errors
+    /// When the model does not know a statement, or a statement fails.
     pub fn run_script(&mut self, sql: &str) -> Result<Vec<Rows>, QueryError> {
-        self.script.ran(sql);
+        self.run_script_at(sql, 0)
+    }
+
+    /// [`Database::run_script`] in a world that starts at `now` (microseconds since 1970): what `now()` is to its statements.
+    ///
+    /// # Errors
+    /// As [`Database::run_script`].
+    pub fn run_script_at(&mut self, sql: &str, now: i64) -> Result<Vec<Rows>, QueryError> {
+        self.script.ran(sql, now);
         let mut results = Vec::new();
         let statements = crate::world::database::sql::parse::parse(sql).map_err(Refused::from)?;
         for statement in statements {
-            let events = self.execute(SCRIPT, &Sql::new(Arc::clone(&statement.text)), 0, &mut Usual);
+            let events = self.execute(SCRIPT, &Sql::new(Arc::clone(&statement.text)), now, &mut Usual);
             for event in events {
                 match event {
                     DbEvent::Done {
@@ -200,11 +211,11 @@ impl Database {
                     DbEvent::Done {
                         result: Err(failure), ..
                     } => {
-                        self.disconnect(SCRIPT, 0, &mut Usual);
+                        self.disconnect(SCRIPT, now, &mut Usual);
                         return Err(failure.error.into());
                     }
                     DbEvent::Refused { mut refused, .. } => {
-                        self.disconnect(SCRIPT, 0, &mut Usual);
+                        self.disconnect(SCRIPT, now, &mut Usual);
                         // Places are those of the whole script.
                         if refused.line <= 1 {
                             refused.column += statement.place.1.saturating_sub(1);
@@ -216,8 +227,34 @@ impl Database {
                 }
             }
         }
-        self.disconnect(SCRIPT, 0, &mut Usual);
+        self.disconnect(SCRIPT, now, &mut Usual);
         Ok(results)
+    }
+
+    /// When the scripts ran: the moment that [`Database::run_script_at`] was told last.
+    pub fn started(&self) -> i64 {
+        self.script.now()
+    }
+
+    /// Whether a value, as text, is one that this database made up: a random UUID or number, the number of a transaction or of a
+    /// connection. The server makes up others.
+    pub fn made_up(&self, text: &str) -> bool {
+        self.engine.made.knows(text)
+    }
+
+    /// Whether a message may leave the tables other than they were defined: it has a statement that is neither a query nor about
+    /// transactions or settings. Text that can't be read counts as such.
+    pub fn changes_schema(sql: &str) -> bool {
+        let Ok(statements) = crate::world::database::sql::parse::parse(sql) else {
+            return true;
+        };
+        statements.iter().any(|statement| match &statement.kind {
+            Kind::Sql(statement) => {
+                !super::ddl::is_query(statement) && !matches!(**statement, sqlparser::ast::Statement::Truncate { .. })
+            }
+            Kind::Do { .. } => true,
+            _ => false,
+        })
     }
 
     /// The texts that [`Database::run_script`] ran, in order: what a real server is set up with.
@@ -455,7 +492,7 @@ impl Database {
             let running = session.running.as_ref();
             session.sleep.is_some() || running.is_some_and(|running| running.deadline.is_some())
         };
-        if engine.told_its_number || engine.sessions.values().any(|session| timed(session)) {
+        if engine.made.told_names() || engine.sessions.values().any(|session| timed(session)) {
             return false;
         }
         engine.store.rename(names);
@@ -469,14 +506,25 @@ impl Database {
         self.engine.store.blockers(session)
     }
 
-    /// Reads the committed state, and the extra tables, with one query.
+    /// Reads the committed state, and the extra tables, with one query, when the scripts ran.
+    ///
+    /// # Errors
+    /// When the model does not know the query, or it fails.
     pub fn query(&self, sql: &Sql, extra: &[VirtualTable]) -> Result<Rows, QueryError> {
-        super::query::query(&self.engine, sql, extra)
+        self.query_at(sql, extra, self.started())
+    }
+
+    /// [`Database::query`] at a moment: what `now()` is to it.
+    ///
+    /// # Errors
+    /// As [`Database::query`].
+    pub fn query_at(&self, sql: &Sql, extra: &[VirtualTable], now: i64) -> Result<Rows, QueryError> {
+        super::query::query(&self.engine, sql, extra, now)
     }
 }
 
 /// The session of scripts.
-const SCRIPT: SessionId = Pid::root(253);
+pub(super) const SCRIPT: SessionId = Pid::root(253);
 
 /// What the last call touched. Equal to any other: no part of the state.
 #[derive(Clone, Debug, Default)]

@@ -12,6 +12,7 @@ mod engine;
 pub mod facade;
 mod footprint;
 mod journal;
+mod made;
 mod message;
 mod pacer;
 mod plan;

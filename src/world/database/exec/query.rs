@@ -12,6 +12,7 @@ use crate::world::database::store::{Level, SessionId, Stop};
 use super::engine::{Engine, columns, given_params};
 use super::facade::{QueryError, VirtualTable};
 use super::journal::Journal;
+use super::made::Made;
 use super::message::Message;
 use super::pacer::Pacer;
 use super::planner::Virtual;
@@ -22,8 +23,8 @@ use super::session::Session;
 /// Who reads.
 const READER: SessionId = Pid::root(252);
 
-/// Runs one query over what is committed. Plans are cached by the text and the shapes of the extra tables.
-pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable]) -> Result<Rows, QueryError> {
+/// Runs one query over what is committed, at a moment. Plans are cached by the text and the shapes of the extra tables.
+pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable], now: i64) -> Result<Rows, QueryError> {
     let mut shapes: Vec<Virtual> = Vec::new();
     let mut key = sql.text.to_string();
     for table in extra {
@@ -53,7 +54,10 @@ pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable]) -> Resul
     if plan.writes {
         return Err(sql_error(b"25006", "cannot execute a data-modifying statement here").into());
     }
-    let mut session = Session::default();
+    let mut session = Session {
+        began: now,
+        ..Session::default()
+    };
     let params = given_params(&sql.params, &plan, &session.settings)?;
     let rows: Vec<Vec<Row>> = extra
         .iter()
@@ -72,10 +76,9 @@ pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable]) -> Resul
         id: READER,
         session: &mut session,
         events: &mut Vec::new(),
-        now: 0,
-        statement_time: 0,
-        drawn: &mut 0,
-        told_its_number: &mut false,
+        now,
+        statement_time: now,
+        made: &mut Made::default(),
         looked_at_clock: Default::default(),
     };
     let (rows, affected) = run::run(Setting {

@@ -6,17 +6,26 @@ use std::sync::Arc;
 /// The texts of [`Database::run_script`](super::facade::Database::run_script), in order. Not part of the state: databases
 /// with equal tables and rows are equal however they came about.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Script(Arc<Vec<Arc<str>>>);
+pub(super) struct Script {
+    texts: Arc<Vec<Arc<str>>>,
+    now: i64,
+}
 
 impl Script {
-    /// Notes one more text.
-    pub(super) fn ran(&mut self, sql: &str) {
-        Arc::make_mut(&mut self.0).push(sql.into());
+    /// Notes one more text, and the moment at which it ran.
+    pub(super) fn ran(&mut self, sql: &str, now: i64) {
+        Arc::make_mut(&mut self.texts).push(sql.into());
+        self.now = now;
+    }
+
+    /// The moment at which the last one ran.
+    pub(super) fn now(&self) -> i64 {
+        self.now
     }
 
     /// Every text.
     pub(super) fn texts(&self) -> &[Arc<str>] {
-        &self.0
+        &self.texts
     }
 }
 

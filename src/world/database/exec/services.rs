@@ -8,6 +8,7 @@ use crate::world::database::sql::settings::Settings;
 use crate::world::database::store::SessionId;
 
 use super::facade::{DbEvent, Severity};
+use super::made::Made;
 use super::run::Services;
 use super::session::{Block, Session};
 
@@ -18,8 +19,7 @@ pub(super) struct Serving<'a> {
     pub(super) events: &'a mut Vec<DbEvent>,
     pub(super) now: i64,
     pub(super) statement_time: i64,
-    pub(super) drawn: &'a mut u64,
-    pub(super) told_its_number: &'a mut bool,
+    pub(super) made: &'a mut Made,
     /// Whether the statement asked for a time that was fixed when it began.
     pub(super) looked_at_clock: Cell<bool>,
 }
@@ -93,15 +93,22 @@ impl Services for Serving<'_> {
         }
     }
 
-    fn draw(&mut self) -> u64 {
-        *self.drawn += 1;
-        *self.drawn
+    fn draw(&mut self) -> String {
+        self.made.draw(self.id)
+    }
+
+    fn transaction_number(&mut self) -> i64 {
+        match self.session.number {
+            Some(number) => number,
+            None => {
+                let number = self.made.transaction();
+                self.session.number = Some(number);
+                number
+            }
+        }
     }
 
     fn backend_pid(&mut self, session: SessionId) -> i64 {
-        *self.told_its_number = true;
-        session
-            .path()
-            .fold(0, |number, part| number * 255 + i64::from(part) + 1)
+        self.made.connection(session)
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) queried: bool,
     /// When the transaction began.
     pub(crate) began: i64,
+    /// The transaction's number, once a statement has asked for it.
+    pub(crate) number: Option<i64>,
     /// Prepared statements: the message and the statement's place in it.
     pub(crate) prepared: BTreeMap<Arc<str>, (Arc<str>, usize)>,
     /// What `nextval` gave last, by sequence.
@@ -201,6 +203,7 @@ impl Session {
         self.block = Block::None;
         self.read_only = false;
         self.began = 0;
+        self.number = None;
     }
 
     /// A time setting in microseconds.

@@ -191,6 +191,22 @@ impl Expr {
         }
     }
 
+    /// Whether it has `random()` in it: its value may be stored and shown, but nothing may turn on it.
+    pub fn is_by_chance(&self) -> bool {
+        let mut found = false;
+        self.walk(&mut |expr| {
+            let call = matches!(
+                expr,
+                Expr::Volatile {
+                    call: Volatile::Random,
+                    ..
+                }
+            );
+            found |= call;
+        });
+        found
+    }
+
     /// Calls `visit` on this expression and on every one below it, parents first.
     pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
         visit(self);
@@ -472,6 +488,8 @@ pub enum Volatile {
     ClockTimestamp,
     /// `gen_random_uuid()`, `uuid_generate_v4()`: drawn from the world, not from chance.
     RandomUuid,
+    /// `random()`, likewise.
+    Random,
     /// `pg_get_serial_sequence(text, text)`.
     SerialSequence,
     /// `to_regclass(text)`, and the cast of a text that is not a constant to `regclass`.

@@ -1,7 +1,7 @@
 //! MD5 (RFC 1321), for the SQL function of that name.
 
 /// The digest as 32 hexadecimal digits.
-pub(super) fn hex(input: &[u8]) -> String {
+pub(crate) fn hex(input: &[u8]) -> String {
     let mut state: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
     let mut message = input.to_vec();
     message.push(0x80);

@@ -17,7 +17,7 @@ mod hash;
 mod json;
 pub mod known;
 mod like;
-mod md5;
+pub(crate) mod md5;
 mod numeric;
 mod overload;
 pub mod parse;

@@ -37,6 +37,8 @@ pub enum Resource {
     Sequence(SequenceId),
     /// The serializable transactions as a whole: their conflicts are tracked across tables.
     Serializable,
+    /// The numbers that transactions are given, in the order in which they ask.
+    Numbering,
     /// The end of a session's transaction, which others wait for.
     Transaction(SessionId),
     /// What tables, columns, indexes, sequences and views there are.
@@ -130,6 +132,11 @@ impl Store {
             self.note(Resource::Everything, kind);
         }
         self.note(Resource::Catalog, kind);
+    }
+
+    /// A transaction asks for its number.
+    pub fn note_numbering(&mut self) {
+        self.note(Resource::Numbering, AccessKind::Write);
     }
 
     pub(super) fn note(&mut self, resource: Resource, kind: AccessKind) {

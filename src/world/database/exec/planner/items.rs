@@ -88,6 +88,10 @@ pub(super) fn sort_key(expr: Expr, ty: Type, key: &ast::OrderByExpr) -> Result<S
     if key.with_fill.is_some() {
         return Err(Refused::node("ORDER BY", key).into());
     }
+    if expr.is_by_chance() {
+        let help = "one order of many would be looked at: order by what the rows have in them";
+        return Err(Refused::node("ORDER BY random()", key).help(help).into());
+    }
     let descending = match &key.options.sort {
         None | Some(ast::OrderBySort::Asc) => false,
         Some(ast::OrderBySort::Desc) => true,

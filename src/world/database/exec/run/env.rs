@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use crate::machine::Access;
-use crate::value::Value;
+use crate::value::{Float, Value};
 use crate::world::database::exec::engine::read_only;
 use crate::world::database::exec::facade::Severity;
+use crate::world::database::exec::made;
 use crate::world::database::sql::eval::{self, Env};
 use crate::world::database::sql::expr::{Expr, SubqueryKind, Volatile};
 use crate::world::database::sql::refuse::sql_error;
 use crate::world::database::sql::settings::Settings;
-use crate::world::database::store::{AdvisoryKey, Scope, Stop};
+use crate::world::database::store::{AdvisoryKey, Scope, Stop, Store};
 
-use super::{Exec, Frame, Row, internal};
+use super::{Exec, Frame, Row, Services, internal};
 
 static NULL: Value = Value::Null;
 
@@ -28,10 +29,10 @@ impl<'p> Exec<'p> {
         eval::eval(expr, &mut Here { exec: self, frame })
     }
 
-    /// The number that stands for the transaction's.
-    pub(super) fn transaction_number(&mut self) -> i64 {
-        let session = self.session;
-        self.services.backend_pid(session) + 700
+    /// The running transaction's number as the `xmax` of a row that it has just written. Nothing says which of two is greater, so
+    /// that nobody need come between.
+    pub(super) fn own_number(&mut self) -> Result<Value, Stop> {
+        self.op(transaction_number)
     }
 
     /// Whether a condition holds on a row.
@@ -205,13 +206,14 @@ impl<'p> Exec<'p> {
             },
             Volatile::SetConfig => self.set_config(args),
             Volatile::CurrentSetting => self.current_setting(&args),
-            Volatile::TransactionId => Ok(Value::Int(self.transaction_number())),
+            Volatile::TransactionId => self.take(Access::Numbering, transaction_number),
             Volatile::BackendPid => Ok(Value::Int(self.services.backend_pid(session))),
             Volatile::ClockTimestamp => {
                 self.pacer.note(self.branch, session, Access::Clock);
                 self.op(|_, services| Ok(Value::Timestamp(services.now())))
             }
-            Volatile::RandomUuid => self.op(|_, services| Ok(Value::Uuid(random_uuid(services.draw())))),
+            Volatile::RandomUuid => self.op(|_, services| Ok(Value::Uuid(made::uuid(&services.draw())))),
+            Volatile::Random => self.op(|_, services| Ok(Value::Float(Float(made::fraction(&services.draw()))))),
             Volatile::SerialSequence => {
                 let (Value::Text(table), Value::Text(column)) = (&args[0], &args[1]) else {
                     return Ok(Value::Null);
@@ -375,14 +377,8 @@ fn seconds(seconds: &Value) -> i64 {
     }
 }
 
-/// A version 4 UUID made of a number: the world draws it, so that a run can be repeated.
-fn random_uuid(number: u64) -> uuid::Uuid {
-    let mut bits = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    };
-    let (high, low) = (next(), next());
-    uuid::Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes()).into_uuid()
+/// The running transaction's number, which it has from the first time that it is asked for.
+fn transaction_number(store: &mut Store, services: &mut dyn Services) -> Result<Value, Stop> {
+    store.note_numbering();
+    Ok(Value::Int(services.transaction_number()))
 }

@@ -78,7 +78,7 @@ impl<'p> Exec<'p> {
             if let (Some(_), Some(row)) = (&insert.xmax, &cells[0].row) {
                 let xmax = match is_new {
                     true => Value::Int(0),
-                    false => Value::Int(self.transaction_number()),
+                    false => self.own_number()?,
                 };
                 cells[0].row = Some(row.iter().cloned().chain([xmax]).collect());
             }

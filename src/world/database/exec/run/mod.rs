@@ -61,8 +61,10 @@ pub(crate) trait Services {
     fn used_sequence(&mut self, sequence: &str, value: i64, drawn: bool);
     /// The moment at which a sleep that already began ends.
     fn sleeping_until(&self) -> Option<i64>;
-    /// A fresh number for what the world draws (`gen_random_uuid`).
-    fn draw(&mut self) -> u64;
+    /// Something fresh in 32 hexadecimal digits, for what the world draws (`gen_random_uuid`).
+    fn draw(&mut self) -> String;
+    /// The number of the running transaction, which has one from the first time that it is asked for.
+    fn transaction_number(&mut self) -> i64;
     /// A number for a backend process.
     fn backend_pid(&mut self, session: SessionId) -> i64;
 }

@@ -104,6 +104,26 @@ pub(super) fn keyword_value(name: &str) -> Result<Option<Bound>, BindError> {
     }))
 }
 
+/// `current_timestamp(3)` and its like.
+fn rounded(name: &str, digits: &Expr) -> Result<Bound, BindError> {
+    let Expr::Const(Value::Int(digits)) = digits else {
+        return Err(BindError::sql(b"42601", "syntax error at or near \"(\""));
+    };
+    // Like the server, which warns and takes the most that there is.
+    let digits = Some((*digits).clamp(0, 6) as u8);
+    let to = match name {
+        "localtimestamp" => Type::Timestamp(digits),
+        _ => Type::Timestamptz(digits),
+    };
+    let expr = Expr::Cast {
+        expr: Box::new(special(Special::Now)),
+        from: Type::Timestamptz(None),
+        to: to.clone(),
+        context: Context::Explicit,
+    };
+    Ok((expr, to.base()))
+}
+
 fn special(which: Special) -> Expr {
     Expr::Call {
         func: Func::Special(which),
@@ -137,6 +157,7 @@ fn syntax(name: &str, args: Vec<Bound>, binder: &mut dyn Binder) -> Result<Resul
         }
         ("nullif", 2) => nullif(args, binder)?,
         ("row", _) => row(args, binder)?,
+        ("current_timestamp" | "localtimestamp", 1) => rounded(name, &args[0].0)?,
         ("pg_typeof", 1) => {
             // the server's type is regtype, which prints alike
             let ty = args[0].1.plain_name();

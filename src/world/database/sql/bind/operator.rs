@@ -233,6 +233,15 @@ fn concatenate(left: Bound, right: Bound, binder: &mut dyn Binder) -> Result<Bou
 
 /// A comparison of two bound operands.
 pub(super) fn compare(op: Comparison, left: Bound, right: Bound, binder: &mut dyn Binder) -> Result<Expr, BindError> {
+    if left.0.is_by_chance() || right.0.is_by_chance() {
+        // The parser's place is not known here; the statement's will do.
+        let refused = Refused::span(
+            "a comparison with random()",
+            sqlparser::tokenizer::Span::empty(),
+            "random()",
+        );
+        return Err(refused.help("it would come out in one way only").into());
+    }
     if let (Expr::Row(left_fields), Expr::Row(right_fields)) = (&left.0, &right.0) {
         if left_fields.len() != right_fields.len() {
             return Err(BindError::sql(b"42601", "unequal number of entries in row expressions"));

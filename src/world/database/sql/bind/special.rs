@@ -75,7 +75,7 @@ pub(in crate::world::database::sql) const FUNCTIONS: &[Sig] = sigs! {
     "pg_terminate_backend"(Int4) -> Bool = UNSUPPORTED;
     "pg_get_serial_sequence"(Text, Text) -> Text = volatile(Volatile::SerialSequence);
     "to_regclass"(Text) -> Regclass = volatile(Volatile::ToRegclass);
-    "random"() -> Float8 = UNSUPPORTED;
+    "random"() -> Float8 = volatile(Volatile::Random);
     "timeofday"() -> Text = UNSUPPORTED;
     "version"() -> Text = UNSUPPORTED;
 };
