@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
-use crate::system::{Schedule, Step, System};
+use crate::system::{Points, Schedule, Step, System};
 
 /// A run that is longer than this is cut: a system that never ends must not hold the driver up.
 pub(super) const LONGEST: usize = 400;
 
-/// Runs of a system without end, chosen by the generator that starts from `seed`.
+/// Runs of a system without end, chosen by the generator that starts from `seed`. None stops a statement in the middle, which is not forced on the
+/// server.
 pub fn walks(system: &System, seed: u64) -> impl Iterator<Item = Schedule> + use<> {
-    let system = Rc::new(system.clone());
+    let system = Rc::new(system.with_points(Points::None));
     let mut random = SplitMix(seed);
     std::iter::repeat_with(move || walk(&system, &mut random))
 }
