@@ -183,7 +183,7 @@ fn what_is_right_is_not_refused() {
         "let from = 1; let more = from + 1; select :from + :more as sum;",
         "create table extra (id int); insert into extra (id) values (1); drop table extra;",
         "alter table accounts add column frozen boolean; update accounts set frozen = true;",
-        "create temp table t (a int); insert into t (a) values (1);",
+        "create table t (a int); insert into t (a) values (1);",
         "try { insert into nowhere values (1); } catch undefined_table { respond 404; }",
         "try { insert into nowhere values (1); } catch 42P01 { respond 404; }",
         "provider create_intent (amount: 1000, currency: 'eur') key 'k';",

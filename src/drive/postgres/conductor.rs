@@ -19,11 +19,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::aliases::Aliases;
-use super::compare::{Strictness, cells, difference, tell_row};
+use super::compare::{Strictness, cells, difference};
+use super::ends::{provider_differs, rows_differ};
 use super::gates::{Gates, Reached};
 use super::gateway::GatewayError;
 use super::literal::{literal, substitute};
@@ -32,12 +32,11 @@ use super::record::{Record, go_on, is_lost, rehearse, victims, ways};
 use super::stage::{NEVER, Stage, StageError};
 use super::stops;
 use super::translate::translate;
-use super::wire::{Answer, TextRows, WiresError};
+use super::wire::{Answer, WiresError};
 use crate::machine::{Pid, Rows, Sql, SqlError};
 use crate::system::{Event, Fault, Misfit, Schedule, State, Step, System};
 use crate::value::Value;
 use crate::world::provider::PROVIDER;
-use crate::world::service::Provided;
 
 /// How a schedule went on the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -756,46 +755,6 @@ fn waits_but(answer: &Answer) -> String {
         (None, None) => "nothing".to_owned(),
     };
     format!("the model says it waits; the server says {said}")
-}
-
-fn provider_differs(stage: &Stage, state: &State) -> Option<String> {
-    let gateway = stage.gateway()?;
-    let model = state.world.services.get(PROVIDER)?;
-    let theirs = gateway.provider();
-    let tables = |provider: &Provided| format!("{:?}", provider.get().tables());
-    (theirs != *model).then(|| {
-        format!(
-            "the model's provider has {}; the one behind the socket has {}",
-            tables(model),
-            tables(&theirs)
-        )
-    })
-}
-
-/// How the first table that differs does so; one that is locked was not read.
-pub(super) fn rows_differ(tables: &[(Arc<str>, Option<TextRows>)], state: &State, aliases: &Aliases) -> Option<String> {
-    let database = &state.world.database;
-    let mut aliases = aliases.clone();
-    tables.iter().find_map(|(table, rows)| {
-        let mut rows = rows.clone()?;
-        let query = Sql::new(format!("SELECT * FROM {table}"));
-        let mut ours = match database.query(&query, &[]) {
-            Ok(model) => cells(&model),
-            Err(error) => return Some(format!("{table}: the model says {error}")),
-        };
-        aliases.read(&ours, &mut rows, &|text| database.made_up(text));
-        let mut theirs = rows.rows;
-        ours.sort();
-        theirs.sort();
-        let shown = |rows: &[Vec<_>]| rows.iter().map(|row| tell_row(row)).collect::<Vec<_>>().join(", ");
-        (ours != theirs).then(|| {
-            format!(
-                "{table}: the model has {}; the server has {}",
-                shown(&ours),
-                shown(&theirs)
-            )
-        })
-    })
 }
 
 fn label(record: &Record, pid: Pid) -> String {

@@ -21,6 +21,7 @@ pub mod wire;
 
 mod aliases;
 mod docker;
+mod ends;
 mod keeper;
 mod local;
 mod order;

@@ -2,7 +2,8 @@
 
 use super::aliases::Aliases;
 use super::compare::{Strictness, difference};
-use super::conductor::{Rehearsal, rows_differ};
+use super::conductor::Rehearsal;
+use super::ends::rows_differ;
 use super::gates::{At, Deed, Gate};
 use super::literal::substitute;
 use super::provoke::{Provoked, Seen, Volley, fire};

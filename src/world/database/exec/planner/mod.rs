@@ -15,6 +15,7 @@ mod reads;
 mod select;
 mod target;
 mod view;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
