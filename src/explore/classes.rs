@@ -237,7 +237,7 @@ mod tests {
     use crate::explore::statements;
     use crate::explore::toy::{Op, ToySpec, lost_update};
     use crate::explore::{Options, explore};
-    use crate::system::{Fault, FaultBudget, Outcome};
+    use crate::system::{Fault, FaultBudget, Outcome, Points};
 
     /// How many random systems of each kind are compared; thousands before a release.
     const SYSTEMS: u32 = 150;
@@ -406,22 +406,25 @@ mod tests {
     }
 
     /// Compares random systems with running all their runs; a good part of them must be small enough for that.
-    fn compare(systems: impl Strategy<Value = System>, cases: u32, most: usize) {
+    fn compare(systems: impl Strategy<Value = System>, cases: u32, most: usize, least: u32) {
         let compared = Cell::new(0);
         draw(systems, cases, 1, |system| {
             let found = check(system, most);
             compared.set(compared.get() + u32::from(found.is_some_and(|found| found.schedules.len() > 1)));
         });
-        assert!(compared.get() > cases / 5, "{} were small enough", compared.get());
+        assert!(compared.get() >= least, "{} were small enough", compared.get());
     }
 
     #[test]
     fn random_systems_have_the_classes_that_all_their_runs_have() {
-        compare(systems(), SYSTEMS, 1_000);
+        compare(systems(), SYSTEMS, 1_000, SYSTEMS / 5);
     }
 
     #[test]
     fn random_statements_have_the_classes_that_all_their_runs_have() {
-        compare(statements::systems(), SYSTEMS, 2_000);
+        let atoms = statements::systems().prop_map(|system| system.with_points(Points::None));
+        compare(atoms, SYSTEMS, 2_000, SYSTEMS / 10);
+        // With stops everywhere few are small enough to run every order of.
+        compare(statements::systems(), SYSTEMS, 2_000, 3);
     }
 }
