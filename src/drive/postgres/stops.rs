@@ -129,6 +129,10 @@ pub(super) fn volley(records: &[Record]) -> Option<Volley> {
             return None;
         }
         let Some((pid, sql)) = record.sent() else { continue };
+        // What the model does not know is never sent.
+        if record.refusal(pid, sql).is_some() {
+            return None;
+        }
         let text = translate(&substitute(sql)).into_owned();
         if place < first {
             if matches!(record.status(pid), Some(Status::Blocked { .. })) {
