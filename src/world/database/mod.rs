@@ -94,6 +94,7 @@
 //! | 34 | where the server itself may go either way | `several_who_wait_for_a_changed_row_race_for_it`, `several_inserters_race_for_a_key_that_was_given_up`, `who_waits_for_a_key_and_who_waits_for_its_row_race_for_it` |
 
 pub mod exec;
+mod hash;
 pub mod sql;
 pub mod store;
 

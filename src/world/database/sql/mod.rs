@@ -13,7 +13,6 @@ pub mod compare;
 pub mod eval;
 pub mod expr;
 pub mod func;
-mod hash;
 mod json;
 pub mod known;
 mod like;

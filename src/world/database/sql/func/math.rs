@@ -4,8 +4,8 @@ use bigdecimal::{BigDecimal, Signed, Zero};
 
 use crate::machine::sql::SqlError;
 use crate::value::{Float, Value};
+use crate::world::database::hash;
 use crate::world::database::sql::func::{Func, Special};
-use crate::world::database::sql::hash;
 use crate::world::database::sql::numeric;
 use crate::world::database::sql::overload::{Sig, sigs};
 use crate::world::database::sql::refuse::sql_error;

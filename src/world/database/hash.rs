@@ -1,4 +1,4 @@
-//! `hash_any` of the server, for `hashtext` and `hashtextextended`: Bob Jenkins' lookup3, little endian, bit for bit.
+//! `hash_any` of the server, for `hashtext`, `hashtextextended` and the buckets of hash indexes: Bob Jenkins' lookup3, little endian, bit for bit.
 
 /// The state after the last bytes.
 fn state(bytes: &[u8], seed: u64) -> (u32, u32, u32) {
@@ -50,12 +50,12 @@ fn mix(s: &mut [u32; 3]) {
 }
 
 /// `hashtext`.
-pub(super) fn text(bytes: &[u8]) -> i32 {
+pub(crate) fn text(bytes: &[u8]) -> i32 {
     state(bytes, 0).2 as i32
 }
 
 /// `hashtextextended`.
-pub(super) fn text_extended(bytes: &[u8], seed: i64) -> i64 {
+pub(crate) fn text_extended(bytes: &[u8], seed: i64) -> i64 {
     let (_, b, c) = state(bytes, seed as u64);
     ((u64::from(b) << 32) | u64::from(c)) as i64
 }
