@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::explore::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Reached, Stats, Verdict};
 use crate::machine::{Branch, Pid, Point};
-use crate::system::{Action, Breach, Event, Outcome, Schedule, State, Step, Stop, System, Taken};
+use crate::system::{Action, Breach, Event, Outcome, Place, Schedule, State, Step, Stop, System, Taken};
 
 /// Decides what the threads' scheduler leaves open.
 pub(super) trait Chooser {
@@ -134,8 +134,7 @@ impl Run {
             chooser,
             given: Vec::new(),
             stops: Vec::new(),
-            statement: None,
-            point: 0,
+            place: Place::default(),
         };
         let taken = self.system.take(&mut self.state, action, &mut ways);
         let (mut given, stops) = (ways.given, ways.stops);
@@ -188,8 +187,7 @@ struct Ways<'a> {
     chooser: &'a mut dyn Chooser,
     given: Vec<u8>,
     stops: Vec<Stop>,
-    statement: Option<u8>,
-    point: u16,
+    place: Place,
 }
 
 impl Branch for Ways<'_> {
@@ -203,16 +201,11 @@ impl Branch for Ways<'_> {
     }
 
     fn begin(&mut self, _session: Pid) {
-        self.statement = Some(self.statement.map_or(0, |number| number.saturating_add(1)));
-        self.point = 0;
+        self.place.begin();
     }
 
     fn stop(&mut self, session: Pid, point: Point<'_>) -> bool {
-        let here = Stop {
-            statement: self.statement.unwrap_or(0),
-            point: self.point,
-        };
-        self.point = self.point.saturating_add(1);
+        let here = self.place.pass();
         let stops = self.system.points().allow(session, point);
         if stops {
             self.stops.push(here);

@@ -54,6 +54,7 @@ pub use view::{Exchange, Standing, View};
 use crate::machine::{Notebook, Notes, Pid, Program, Reply, Request, Scripted};
 use crate::world::World;
 use crate::world::database::Release;
+pub(crate) use ways::Place;
 use ways::Ways;
 
 /// What a system is built from. Does not change during a run.

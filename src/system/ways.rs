@@ -6,6 +6,31 @@ use super::points::{Log, Passed, Points};
 use super::step::{Step, Stop};
 use crate::machine::{Access, Branch, Pid, Point, Scripted};
 
+/// Where a step is among its statements and their points: what a [`Stop`] of a schedule is counted by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    statement: Option<u8>,
+    point: u16,
+}
+
+impl Place {
+    /// A statement begins, or goes on.
+    pub(crate) fn begin(&mut self) {
+        self.statement = Some(self.statement.map_or(0, |number| number.saturating_add(1)));
+        self.point = 0;
+    }
+
+    /// The statement comes to its next point; this one.
+    pub(crate) fn pass(&mut self) -> Stop {
+        let here = Stop {
+            statement: self.statement.unwrap_or(0),
+            point: self.point,
+        };
+        self.point = self.point.saturating_add(1);
+        here
+    }
+}
+
 /// Answers the questions of a step: one run of it.
 #[derive(Debug)]
 pub(super) struct Ways<'a> {
@@ -16,9 +41,7 @@ pub(super) struct Ways<'a> {
     /// What the world decided.
     branch: Vec<u8>,
     stops: SmallVec<[Stop; 1]>,
-    /// The number of the statement that runs, and of its point.
-    statement: Option<u8>,
-    point: u16,
+    place: Place,
     log: Log,
 }
 
@@ -31,8 +54,7 @@ impl<'a> Ways<'a> {
             recorded: None,
             branch: Vec::new(),
             stops: SmallVec::new(),
-            statement: None,
-            point: 0,
+            place: Place::default(),
             log: Log::default(),
         }
     }
@@ -73,16 +95,11 @@ impl Branch for Ways<'_> {
     }
 
     fn begin(&mut self, _session: Pid) {
-        self.statement = Some(self.statement.map_or(0, |number| number.saturating_add(1)));
-        self.point = 0;
+        self.place.begin();
     }
 
     fn stop(&mut self, session: Pid, point: Point<'_>) -> bool {
-        let here = Stop {
-            statement: self.statement.unwrap_or(0),
-            point: self.point,
-        };
-        self.point = self.point.saturating_add(1);
+        let here = self.place.pass();
         if matches!(self.points, Points::Seen(_)) {
             self.log.passed.push(Passed::at(session, point));
         }
