@@ -168,6 +168,9 @@ const SYSTEMS: u32 = 3_000;
 /// How many of them are SQL; as many as of the others before a release.
 const STATEMENTS: u32 = 60;
 
+/// How many of them change the schema: these are small.
+const MIGRATIONS: u32 = 60;
+
 /// How many random systems are explored with stops at every point and with stops where somebody could notice; ten thousand before a release.
 const STOPPED: u32 = 60;
 
@@ -206,7 +209,7 @@ fn reduction_symmetry_and_memory_change_nothing_on_random_statements() {
 
 #[test]
 fn states_that_differ_in_the_schema_alone_are_told_apart() {
-    draw(statements::migrations(), STATEMENTS / 10, 2, check_agree);
+    draw(statements::migrations(), MIGRATIONS, 2, check_agree);
 }
 
 #[test]
