@@ -5,7 +5,7 @@ mod support;
 use serde_json::Value;
 use support::{HARDENED, Project, Told};
 
-/// An order that takes two switches in the middle: one storm does not meet it, nor does loom with one preemption.
+/// An order that takes several switches: one storm does not meet it.
 const COUNTER: &str = r#"title = "Two requests write two lines each into one log"
 drivers = ["explore", "storm"]
 
@@ -132,18 +132,59 @@ fn one_variant_and_several_drivers_can_be_asked_for() {
         .complains("has no variants, so none is called `x`");
 }
 
+/// Nobody waits here for a lock, where a switch would be none of loom's preemptions; so the answer to an answer takes two of them.
+const TALK: &str = r#"title = "Two processes answer each other in one log"
+drivers = ["explore", "loom"]
+
+[world]
+schema = "create table log (id int not null);"
+
+[limits]
+preemptions = 1
+
+[[process]]
+name = "first"
+steps = '''
+insert into log values (1);
+insert into log select 3 from log where id = 2;
+respond 200;
+'''
+
+[[process]]
+name = "second"
+steps = '''
+insert into log select 2 from log where id = 1;
+insert into log select 4 from log where id = 3;
+respond 200;
+'''
+
+[[invariant]]
+name = "no-fourth"
+query = "select id from log where id = 4"
+
+[expect]
+violates = ["no-fourth"]
+
+[[variant]]
+name = "quiet"
+expect = { holds = ["no-fourth"] }
+[[variant.process]]
+name = "second"
+steps = '''
+insert into log select 2 from log where id = 1;
+respond 200;
+'''
+"#;
+
 #[test]
 fn a_bounded_loom_says_how_far_it_looked() {
-    let bounded = COUNTER
-        .replace(
-            "drivers = [\"explore\", \"storm\"]",
-            "drivers = [\"explore\", \"loom\"]",
-        )
-        .replace("[storm]\ncases = 1", "[limits]\npreemptions = 1");
-    let project = Project::with(&bounded);
+    let project = Project::with(TALK);
     let told = project.deadheat(&["run"]).exits(0);
-    told.says("loom      not found within 1 preemption,");
+    told.says("loom      not seen within 1 preemption: no-fourth")
+        .says("loom      not found within 1 preemption,");
     assert!(!told.stdout.contains("every schedule"), "{told}");
+    let two = Project::with(&TALK.replace("preemptions = 1", "preemptions = 2"));
+    two.deadheat(&["run"]).exits(0).says("loom      violated: no-fourth");
 }
 
 /// Nobody asked for loom: it must not cost more than what it is a second opinion to.
