@@ -268,7 +268,7 @@ impl Call<'_> {
                     let message = format!("prepared statement \"{name}\" already exists");
                     return Err(sql_error(b"42P05", message).into());
                 }
-                planned.plan(self.catalog(id))?;
+                planned.plan(self.catalog(id), self.session(id).off())?;
                 let place = (Arc::clone(&running.text), running.next);
                 self.session_mut(id).prepared.insert(Arc::clone(name), place);
             }
@@ -440,7 +440,7 @@ impl Call<'_> {
             .get(&text, || Message::parse(&text))
             .map_err(Halt::Refused)?;
         let plan = match message.statements.get(place) {
-            Some(statement) => statement.plan(self.catalog(id))?,
+            Some(statement) => statement.plan(self.catalog(id), self.session(id).off())?,
             None => return Err(run::internal("prepared statement").into()),
         };
         if plan.params.len() != args.len() {

@@ -455,7 +455,7 @@ impl Call<'_> {
         }
         match kind {
             Kind::Sql(statement) if super::ddl::is_query(statement) => {
-                let plan = planned.plan(self.catalog(id))?;
+                let plan = planned.plan(self.catalog(id), self.session(id).off())?;
                 planned.note_run(self.engine.store.level(id) == Some(Level::Serializable));
                 let params = std::mem::take(&mut running.params);
                 let result = self.run(id, running, &plan, &params);

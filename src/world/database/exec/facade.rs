@@ -308,11 +308,20 @@ impl Database {
             let catalog = copy.as_ref().map_or(&self.engine.catalog, |copy| &copy.engine.catalog);
             let outcome = match &planned.statement.kind {
                 Kind::Sql(statement) if super::ddl::is_query(statement) => match &copy {
-                    None => planned.plan(catalog).map(|_| ()),
+                    None => planned.plan(catalog, super::planner::Off::default()).map(|_| ()),
                     // A plan depends on the catalog; the one of the copy is not cached.
-                    Some(_) => super::planner::plan_statement(catalog, statement, Vec::new(), &[]).map(|_| ()),
+                    Some(_) => super::planner::plan_statement(
+                        catalog,
+                        statement,
+                        Vec::new(),
+                        &[],
+                        super::planner::Off::default(),
+                    )
+                    .map(|_| ()),
                 },
-                Kind::Prepare { .. } if copy.is_none() => planned.plan(catalog).map(|_| ()),
+                Kind::Prepare { .. } if copy.is_none() => {
+                    planned.plan(catalog, super::planner::Off::default()).map(|_| ())
+                }
                 // A DO block is DDL in a loop; what it can hold is found by doing it.
                 Kind::Sql(_) | Kind::Do { .. } => {
                     let copy = copy.get_or_insert_with(|| self.clone());
@@ -357,7 +366,7 @@ impl Database {
         let mut plans = message
             .statements
             .iter()
-            .filter_map(|planned| planned.plan(&self.engine.catalog).ok());
+            .filter_map(|planned| planned.plan(&self.engine.catalog, super::planner::Off::default()).ok());
         plans.find_map(|plan| {
             let mut assumed = plan.assumes.iter();
             let once = assumed.find(|assumption| matches!(assumption, Assumption::Once(_)))?;
@@ -476,6 +485,12 @@ impl Database {
     /// Whether the session's statement was stopped at a point inside of it.
     pub fn is_stopped(&self, session: SessionId) -> bool {
         self.running(session).is_some_and(|running| running.stopped)
+    }
+
+    /// Whether the session's serializable transaction was chosen to fail with 40001 and has not been told. On the server it is told as well where a look-up
+    /// meets a version that was rolled back and not yet pruned, which the model has no more.
+    pub fn is_doomed(&self, session: SessionId) -> bool {
+        self.engine.store.is_doomed(session)
     }
 
     fn running(&self, session: SessionId) -> Option<&Running> {

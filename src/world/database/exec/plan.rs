@@ -315,8 +315,8 @@ pub(crate) enum Source {
 pub(crate) enum Access {
     /// From the first row to the last.
     Scan {
-        /// What is done where `enable_seqscan` is off.
-        instead: Option<Box<Access>>,
+        /// An index could have served, and costs more.
+        by_choice: bool,
     },
     /// By an index, entry by entry in its order.
     Index(IndexAccess),
@@ -326,7 +326,7 @@ pub(crate) enum Access {
 
 impl Access {
     /// From the first row to the last, and there is no other way.
-    pub(crate) const SCAN: Access = Access::Scan { instead: None };
+    pub(crate) const SCAN: Access = Access::Scan { by_choice: false };
 
     /// The look-ups that it consists of.
     pub(crate) fn look_ups(&self) -> Vec<&IndexAccess> {

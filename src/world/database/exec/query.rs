@@ -46,7 +46,7 @@ pub(super) fn query(engine: &Engine, sql: &Sql, extra: &[VirtualTable], now: i64
         return Err(sql_error(b"42601", "one query is expected").into());
     };
     let plan = planned
-        .plan_with(&engine.catalog, &shapes)
+        .plan_with(&engine.catalog, &shapes, super::planner::Off::default())
         .map_err(|error| match error {
             BindError::Refused(refused) => QueryError::Refused(refused.into()),
             BindError::Sql(error) => QueryError::Sql(error),

@@ -12,6 +12,7 @@ use crate::world::database::store::{Level, Snapshot};
 use super::changes::{Changed, Mark};
 use super::facade::Severity;
 use super::journal::Journal;
+use super::planner::Off;
 use super::settings;
 
 /// Whether the session is in a transaction block, beside what the store knows of its transaction.
@@ -148,6 +149,16 @@ impl Session {
         match self.values.get("search_path") {
             None => true,
             Some(path) => settings::search_path(path).unwrap_or(true),
+        }
+    }
+
+    /// Ways of reading a table that its settings switch off.
+    pub(crate) fn off(&self) -> Off {
+        let off = |name: &str| self.values.get(name).is_some_and(|value| &**value == "off");
+        Off {
+            scan: off("enable_seqscan"),
+            index: off("enable_indexscan"),
+            bitmap: off("enable_bitmapscan"),
         }
     }
 

@@ -224,6 +224,11 @@ impl Ssi {
 }
 
 impl Store {
+    /// Whether a session's transaction was chosen to fail and has not been told: it is, when it next meets a version of a row, writes or commits.
+    pub fn is_doomed(&self, session: SessionId) -> bool {
+        self.ssi.running(session).is_some_and(|me| me.doomed)
+    }
+
     /// Whether a session's reads and writes are tracked.
     pub(super) fn ssi_tracks(&self, session: SessionId) -> bool {
         self.ssi.running(session).is_some()

@@ -102,7 +102,13 @@ impl Call<'_> {
     ) -> Result<Rows, Halt> {
         let statement = ast::Statement::Query(Box::new(query.clone()));
         let catalog = Arc::clone(self.catalog(id));
-        let plan = Arc::new(plan_statement(&catalog, &statement, Vec::new(), &[])?);
+        let plan = Arc::new(plan_statement(
+            &catalog,
+            &statement,
+            Vec::new(),
+            &[],
+            crate::world::database::exec::planner::Off::default(),
+        )?);
         let rows = self.run(id, running, &plan, &[])?;
         let mut draft = Draft::new(&catalog, name);
         for (place, (column, ty)) in plan.root.columns.iter().enumerate() {

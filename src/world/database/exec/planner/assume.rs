@@ -106,7 +106,7 @@ fn of_leaf(leaf: &Leaf, instead: &[crate::world::database::store::IndexId], foun
         _ => return,
     };
     // Where no index could serve there is nothing to choose.
-    let could = !instead.is_empty() || !matches!(access, Access::Scan { instead: None });
+    let could = !instead.is_empty() || !matches!(access, Access::Scan { by_choice: false });
     if !could {
         return;
     }

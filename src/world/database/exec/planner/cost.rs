@@ -25,7 +25,28 @@ pub(super) struct Cost {
     pub(super) rows: f64,
 }
 
+/// `disable_cost`: what is switched off is taken only where there is no other way.
+const DISABLED: f64 = 1e10;
+
+/// Ways of reading a table that are switched off: `enable_seqscan`, `enable_indexscan`, `enable_bitmapscan`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Off {
+    pub(crate) scan: bool,
+    pub(crate) index: bool,
+    pub(crate) bitmap: bool,
+}
+
 impl Cost {
+    /// The same, or so much that any other way is cheaper.
+    pub(super) fn unless(self, off: bool) -> Cost {
+        let more = if off { DISABLED } else { 0.0 };
+        Cost {
+            startup: self.startup + more,
+            total: self.total + more,
+            rows: self.rows,
+        }
+    }
+
     /// With a sort on top, of which `limit` rows are wanted.
     pub(super) fn sorted(self, limit: Option<f64>) -> Cost {
         let tuples = self.rows.max(2.0);

@@ -33,6 +33,7 @@ use crate::world::database::store::{Strength, TableId, TableMode};
 
 pub(crate) use assume::Assumption;
 pub(crate) use constant::{RowEnv, constant_of};
+pub(crate) use cost::Off;
 pub(crate) use reads::Reads;
 pub(crate) use target::{condition_of, expression_of, target_of};
 pub(crate) use view::{columns_of, tables_of_view, view_columns};
@@ -48,8 +49,9 @@ pub(crate) fn plan_statement(
     statement: &ast::Statement,
     declared: Vec<Type>,
     extra: &[Virtual],
+    off: Off,
 ) -> Result<Plan, BindError> {
-    plan_with(catalog, statement, ParamTypes::literals(declared), extra)
+    plan_with(catalog, statement, ParamTypes::literals(declared), extra, off)
 }
 
 /// Plans the statement inside PREPARE.
@@ -57,8 +59,9 @@ pub(crate) fn plan_prepared(
     catalog: &Catalog,
     statement: &ast::Statement,
     declared: Vec<Type>,
+    off: Off,
 ) -> Result<Plan, BindError> {
-    plan_with(catalog, statement, ParamTypes::declared(declared), &[])
+    plan_with(catalog, statement, ParamTypes::declared(declared), &[], off)
 }
 
 fn plan_with(
@@ -66,10 +69,12 @@ fn plan_with(
     statement: &ast::Statement,
     params: ParamTypes,
     extra: &[Virtual],
+    off: Off,
 ) -> Result<Plan, BindError> {
     let mut planner = Planner {
         extra,
         params,
+        off,
         ..Planner::bare(catalog)
     };
     let scope = Scope::empty();
@@ -127,6 +132,7 @@ pub(crate) struct Planner<'c> {
     views: Vec<Arc<str>>,
     /// The select list that comes next leaves untyped literals and parameters as they are: INSERT or a set operation gives them a type.
     untyped: bool,
+    off: Off,
 }
 
 /// A CTE while it is planned.
@@ -173,6 +179,7 @@ impl<'c> Planner<'c> {
             related: Vec::new(),
             views: Vec::new(),
             untyped: false,
+            off: Off::default(),
         }
     }
 }

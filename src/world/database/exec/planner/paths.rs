@@ -85,6 +85,7 @@ impl Planner<'_> {
             }
         };
         let mut bits: Vec<(Bits, Bitmap, Vec<usize>)> = Vec::new();
+        let off = self.off;
         for index in look.table.indexes.iter().rev() {
             let Some(found) = self.matched(look, index, look.filter, table, &columns) else {
                 continue;
@@ -105,7 +106,7 @@ impl Planner<'_> {
             if in_order {
                 offer(
                     Access::Index(found.access.clone()),
-                    found.look_up.plain(left, rows),
+                    found.look_up.plain(left, rows).unless(off.index),
                     found.ordered,
                 );
             }
@@ -113,7 +114,7 @@ impl Planner<'_> {
                 let bit = Bits::of(&found.look_up);
                 offer(
                     Access::Bitmap(Bitmap::Index(found.access.clone())),
-                    bit.heap(table, tested, look.loops, rows),
+                    bit.heap(table, tested, look.loops, rows).unless(off.bitmap),
                     false,
                 );
                 bits.push((bit, Bitmap::Index(found.access), found.used));
@@ -125,7 +126,7 @@ impl Planner<'_> {
             {
                 offer(
                     Access::Bitmap(bitmap.clone()),
-                    bit.heap(table, tested, look.loops, rows),
+                    bit.heap(table, tested, look.loops, rows).unless(off.bitmap),
                     false,
                 );
                 bits.push((bit, bitmap, vec![place]));
@@ -136,7 +137,10 @@ impl Planner<'_> {
                 if used.iter().any(|used| also.contains(used)) || also.is_empty() || used.is_empty() {
                     continue;
                 }
-                let cost = first.and(*second).heap(table, tested, look.loops, rows);
+                let cost = first
+                    .and(*second)
+                    .heap(table, tested, look.loops, rows)
+                    .unless(off.bitmap);
                 offer(
                     Access::Bitmap(Bitmap::And(Box::new([one.clone(), other.clone()]))),
                     cost,
@@ -144,13 +148,13 @@ impl Planner<'_> {
                 );
             }
         }
-        let whole = scan(table, tested, rows);
+        let whole = scan(table, tested, rows).unless(self.off.scan);
         let reckoned = wanted(whole, false);
         match best {
             Some((cost, path)) if cost < reckoned => path,
             other => Path {
                 access: Access::Scan {
-                    instead: other.map(|(_, path)| Box::new(path.access)),
+                    by_choice: other.is_some(),
                 },
                 cost: whole,
                 ordered: false,
@@ -332,7 +336,7 @@ impl Planner<'_> {
                 .filter(|(place, _)| !found.used.contains(place))
                 .map(|(_, part)| operators(part))
                 .sum();
-            let cost = found.look_up.plain(left, rows);
+            let cost = found.look_up.plain(left, rows).unless(self.off.index);
             if best
                 .as_ref()
                 .is_none_or(|known| cost.limited(Some(1.0)) < known.cost.limited(Some(1.0)))

@@ -40,7 +40,7 @@ pub(crate) fn columns_of(catalog: &Catalog, view: &View) -> Result<Columns, Bind
 
 fn columns(catalog: &Catalog, query: &ast::Query, names: &[Arc<str>]) -> Result<Columns, BindError> {
     let statement = ast::Statement::Query(Box::new(query.clone()));
-    let plan = plan_statement(catalog, &statement, Vec::new(), &[])?;
+    let plan = plan_statement(catalog, &statement, Vec::new(), &[], super::Off::default())?;
     let mut columns = plan.root.columns.to_vec();
     for (column, name) in columns.iter_mut().zip(names) {
         column.0 = Arc::clone(name);
@@ -51,6 +51,6 @@ fn columns(catalog: &Catalog, query: &ast::Query, names: &[Arc<str>]) -> Result<
 /// The tables and views that a view reads, also through other views.
 pub(crate) fn tables_of_view(catalog: &Catalog, view: &View) -> Result<Vec<TableId>, BindError> {
     let statement = ast::Statement::Query(view.query.clone());
-    let plan = plan_statement(catalog, &statement, Vec::new(), &[])?;
+    let plan = plan_statement(catalog, &statement, Vec::new(), &[], super::Off::default())?;
     Ok(plan.locks.iter().map(|(table, _)| *table).collect())
 }

@@ -262,7 +262,6 @@ impl<'p> Exec<'p> {
         }
         match &leaf.source {
             Source::Table { table, access } => {
-                let access = self.taken(access);
                 if let Access::Index(access) = access
                     && self.level == Level::Serializable
                     && !self.is_whole
@@ -348,16 +347,6 @@ impl<'p> Exec<'p> {
             version: None,
         };
         self.pass(&leaf.filter, reading, cells, sink)
-    }
-
-    /// The way that is taken with the session's settings.
-    fn taken(&self, access: &'p Access) -> &'p Access {
-        match access {
-            Access::Scan { instead: Some(instead) } if matches!(self.services.setting("enable_seqscan"), Ok(Some(value)) if value == "off") => {
-                instead
-            }
-            other => other,
-        }
     }
 
     /// The versions of a table that a statement sees, in heap order.

@@ -177,3 +177,18 @@ fn a_locking_sub_select_with_a_limit_hangs_on_the_plan() {
         "update t set v = 2 where id in (select id from t where v = 1 for update)"
     ));
 }
+
+#[test]
+fn what_a_session_switches_off_is_not_taken() {
+    let write = "insert into t values (50, 50, 50)";
+    let read = "select * from t where id = 1";
+    // By the index, which has one page: the new key meets it, as it would meet a scan of the whole table.
+    assert!(fails(&mut seeded(""), read, write));
+    // A change of a row that the read does not look at meets a scan alone.
+    let other = "update t set v = 7 where id = 2";
+    assert!(!fails(&mut seeded(""), read, other));
+    let scanned = format!("set enable_indexscan = off; set enable_bitmapscan = off; {read}");
+    assert!(fails(&mut seeded(""), &scanned, other));
+    let bitmap = format!("set enable_indexscan = off; {read}");
+    assert!(!fails(&mut seeded(""), &bitmap, other));
+}
