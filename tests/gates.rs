@@ -225,6 +225,30 @@ fn a_statement_that_does_not_come_to_its_gate_is_told_and_gates_go_away(server: 
     assert_eq!(left.rows("a test").expect("the triggers"), Vec::<Vec<_>>::new());
 }
 
+fn gates_stand_again_where_the_schema_was_changed_and_have_one_keeper(server: &Server) {
+    let mut ring = Ring::open(server, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    let connections = ring.stage.wires().len();
+    for _ in 0..3 {
+        let migration = "ALTER TABLE t ADD COLUMN n int";
+        ring.stage.note(&migration.into());
+        ring.run(ring.one, migration).expect("a migration");
+        ring.stage.reset().expect("the first schema again");
+        ring.gates.stand(&mut ring.stage).expect("gates");
+        [ring.one, ring.two] = [0, 1].map(|root| ring.stage.place(Pid::root(root)).expect("a connection"));
+        ring.stop(ring.one, "UPDATE t SET id = 2", "t", Deed::Update, At::Row(1));
+        ring.give_way(ring.one);
+        ring.end(ring.one).expect("it goes on");
+        ring.stage.reset().expect("the first rows again");
+        // They go and come with each schedule.
+        let Ring { mut stage, gates, .. } = ring;
+        gates.take_away(&mut stage).expect("they go");
+        let gates = Gates::build(&mut stage).expect("gates");
+        let [one, two] = [0, 1].map(|root| stage.place(Pid::root(root)).expect("a connection"));
+        ring = Ring { stage, gates, one, two };
+    }
+    assert_eq!(ring.stage.wires().len(), connections);
+}
+
 fn what_no_gate_stops_can_be_provoked(server: &Server) {
     const TRIES: u32 = 60;
     let schema = "CREATE TABLE jobs (id bigint PRIMARY KEY); INSERT INTO jobs VALUES (1)";
@@ -286,6 +310,7 @@ fn gates_stop_statements_where_they_say_and_the_rest_can_be_provoked() {
     at_its_commit_a_statement_has_written_everything_and_nobody_sees_it(&server);
     two_upserts_of_the_same_rows_in_opposite_order_deadlock_and_the_keeper_is_no_part_of_it(&server);
     a_statement_that_does_not_come_to_its_gate_is_told_and_gates_go_away(&server);
+    gates_stand_again_where_the_schema_was_changed_and_have_one_keeper(&server);
     what_no_gate_stops_can_be_provoked(&server);
     two_inserts_that_are_sent_at_once_overlap(&server);
 }

@@ -185,8 +185,8 @@ pub(super) fn perform(stage: &mut Stage, system: &System, rehearsal: &Rehearsal)
         return attempts(stage, system, rehearsal, None);
     }
     stage.reset()?;
-    let gates = Gates::build(stage)?;
-    let conducted = attempts(stage, system, rehearsal, Some(&gates));
+    let mut gates = Gates::build(stage)?;
+    let conducted = attempts(stage, system, rehearsal, Some(&mut gates));
     stage.reset()?;
     gates.take_away(stage)?;
     conducted
@@ -196,16 +196,19 @@ fn attempts(
     stage: &mut Stage,
     system: &System,
     rehearsal: &Rehearsal,
-    gates: Option<&Gates>,
+    mut gates: Option<&mut Gates>,
 ) -> Result<Conducted, ConductError> {
     let initial = system.initial();
     let mut followed: Option<(usize, Vec<Schedule>)> = None;
     let mut hung = None;
     for attempt in ATTEMPTS {
-        if let Some(gates) = gates {
+        if let Some(gates) = &gates {
             gates.open_all(stage.wires())?;
         }
         stage.reset()?;
+        if let Some(gates) = &mut gates {
+            gates.stand(stage)?;
+        }
         stage.provide(initial.world.services.get(PROVIDER))?;
         let mut conductor = Conductor {
             stage: &mut *stage,
@@ -220,7 +223,7 @@ fn attempts(
             left_at: None,
             clocks: BTreeMap::new(),
             sent: BTreeMap::new(),
-            gates,
+            gates: gates.as_deref(),
         };
         match conductor.run() {
             Ok(None) => return Ok(Conducted::Agreed),
@@ -410,8 +413,9 @@ impl Conductor<'_> {
         self.stage.advance(first.moment())?;
         if let Some((pid, sql)) = first.sent() {
             let waits = live.iter().any(|way| way.waits_at_first(pid)) || !first.step.stops.is_empty();
+            refuse(index, first, pid, sql)?;
             self.close_gate(first)?;
-            self.send(index, &live[0], waits, pid, sql)?;
+            self.send(&live[0], waits, pid, sql)?;
         }
         if let (Some(gates), Some(pid)) = (self.gates, stops::goes_on(first)) {
             let place = self.stage.place(pid)?;
@@ -541,16 +545,8 @@ impl Conductor<'_> {
         Ok(self.stage.wires().all_blocked(&places)?)
     }
 
-    fn send(&mut self, index: usize, way: &Way<'_>, waits: bool, pid: Pid, sql: &Sql) -> Result<(), Halt> {
+    fn send(&mut self, way: &Way<'_>, waits: bool, pid: Pid, sql: &Sql) -> Result<(), Halt> {
         let record = way.record;
-        if let Some(reason) = record.refusal(pid, sql) {
-            let label = label(record, pid);
-            return Err(Halt::Refused {
-                place: index + 1,
-                label,
-                reason,
-            });
-        }
         self.stage.note(&sql.text);
         let place = self.stage.place(pid)?;
         let now = record.before.world.now;
@@ -736,6 +732,18 @@ impl<'a> Way<'a> {
     fn waits_at_first(&self, pid: Pid) -> bool {
         let mut events = self.record.events.iter();
         events.any(|event| matches!(event, Event::Blocked { pid: who, .. } if *who == pid))
+    }
+}
+
+/// What the model does not know is never sent, nor is anything prepared for it.
+fn refuse(index: usize, record: &Record, pid: Pid, sql: &Sql) -> Result<(), Halt> {
+    match record.refusal(pid, sql) {
+        None => Ok(()),
+        Some(reason) => Err(Halt::Refused {
+            place: index + 1,
+            label: label(record, pid),
+            reason,
+        }),
     }
 }
 

@@ -73,6 +73,8 @@ pub enum Reached {
 #[derive(Debug)]
 pub struct Gates {
     keeper: Place,
+    /// For which making of the stage's schema they were built.
+    made: u64,
 }
 
 impl Gates {
@@ -81,6 +83,20 @@ impl Gates {
     /// # Errors
     /// When the server refuses.
     pub fn build(stage: &mut Stage) -> Result<Gates, WiresError> {
+        let keeper = stage.keeper()?;
+        let mut gates = Gates { keeper, made: 0 };
+        gates.stand(stage)?;
+        Ok(gates)
+    }
+
+    /// Builds them again if the stage has made its schema anew since: a schedule that changes the schema takes the triggers with it.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn stand(&mut self, stage: &mut Stage) -> Result<(), WiresError> {
+        if self.made == stage.made() {
+            return Ok(());
+        }
         let mut script = FUNCTION.to_owned();
         for table in stage.tables() {
             let name = literal(table);
@@ -94,8 +110,8 @@ impl Gates {
             ));
         }
         stage.wires().control(&script).rows("building the gates")?;
-        let keeper = stage.wires().connect("deadheat keeper")?;
-        Ok(Gates { keeper })
+        self.made = stage.made();
+        Ok(())
     }
 
     /// Takes the gates away again: schedules that need none run without triggers.
@@ -171,7 +187,7 @@ fn literal(text: &str) -> String {
 
 /// The setting is `PLACE DEED AT ROW TABLE`; a gate counts down to its row, and forgets itself when it was passed.
 const FUNCTION: &str = "
-CREATE FUNCTION deadheat.gate() RETURNS trigger LANGUAGE plpgsql AS $gate$
+CREATE OR REPLACE FUNCTION deadheat.gate() RETURNS trigger LANGUAGE plpgsql AS $gate$
 DECLARE
     wanted text := pg_catalog.current_setting('deadheat.gate', true);
     parts text[];

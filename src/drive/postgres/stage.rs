@@ -70,6 +70,10 @@ pub struct Stage {
     /// Sessions may be told their numbers: no two processes may have the same connection.
     numbered: bool,
     gateway: Option<Gateway>,
+    /// The session that keeps gates: one for the stage's life, since a server has not many.
+    keeper: Option<Place>,
+    /// How often the schema was made.
+    made: u64,
     /// The server's major version.
     pub major: u32,
     /// As which release the model must behave.
@@ -131,6 +135,8 @@ impl Stage {
             altered: false,
             numbered: scripts.iter().any(|script| asks_for_number(script)),
             gateway: None,
+            keeper: None,
+            made: 0,
             major,
             release: server.release()?,
             _database: database,
@@ -167,7 +173,25 @@ impl Stage {
         self.tables = tables(&mut self.wires)?;
         (self.reset, self.truncate) = reset(&mut self.wires, &self.tables)?;
         self.altered = false;
+        self.made += 1;
         Ok(())
+    }
+
+    /// How often the schema was made: what was added to its tables is gone when this has changed.
+    pub(super) fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// A session that belongs to no process.
+    pub(super) fn keeper(&mut self) -> Result<Place, WiresError> {
+        match self.keeper {
+            Some(place) => Ok(place),
+            None => {
+                let place = self.wires.connect("deadheat keeper")?;
+                self.keeper = Some(place);
+                Ok(place)
+            }
+        }
     }
 
     /// Tells the server the world's moment.

@@ -1,7 +1,7 @@
 //! Schedules that stop a statement in the middle: which of them a server can be brought to by gates, and what is sent for the others.
 
 use super::aliases::Aliases;
-use super::compare::{Strictness, difference};
+use super::compare::{Strictness, cells, difference};
 use super::conductor::Rehearsal;
 use super::ends::rows_differ;
 use super::gates::{At, Deed, Gate};
@@ -201,16 +201,23 @@ impl<'a> Wanted<'a> {
             messages: false,
             ties: Vec::new(),
         };
-        let said = |pid: &Pid, results: &[&Result<Rows, SqlError>]| {
+        // What the server made up stands for what the model made up, wherever it appears.
+        let mut aliases = Aliases::default();
+        let made_up = |text: &str| self.end.world.database.made_up(text);
+        let mut said = |pid: &Pid, results: &[&Result<Rows, SqlError>]| {
             let answers = seen.answers.get(pid).map_or(&[][..], Vec::as_slice);
+            let mut pairs = results.iter().zip(answers);
             answers.len() == results.len()
-                && results
-                    .iter()
-                    .zip(answers)
-                    .all(|(result, answer)| difference(result, answer, &strict).is_none())
+                && pairs.all(|(result, answer)| {
+                    let mut answer = answer.clone();
+                    if let (Ok(rows), Some(told)) = (result, answer.results.last_mut()) {
+                        aliases.read(&cells(rows), told, &made_up);
+                    }
+                    difference(result, &answer, &strict).is_none()
+                })
         };
         self.replies.iter().all(|(pid, results)| said(pid, results))
-            && rows_differ(&seen.tables, self.end, &Aliases::default()).is_none()
+            && rows_differ(&seen.tables, self.end, &aliases).is_none()
     }
 }
 
