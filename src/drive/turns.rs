@@ -390,6 +390,7 @@ impl Collected {
                 ..Stats::default()
             },
             warnings: Vec::new(),
+            unforced: Vec::new(),
         }
     }
 }

@@ -36,7 +36,7 @@ pub use merge::{BadMerge, merge};
 pub use options::{Keep, Options, Progress, Tell};
 pub use plain::brute_force;
 pub use verdict::{
-    Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Miss, Reached, Stats, Verdict, counted,
+    Bounds, Counterexample, Driver, Evidence, Finding, Inside, Judged, Limit, Miss, Reached, Stats, Verdict, counted,
 };
 
 use std::time::Instant;

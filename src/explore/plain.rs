@@ -7,7 +7,9 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::options::Options;
-use super::verdict::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Reached, Stats, Verdict};
+use super::verdict::{
+    Bounds, Counterexample, Driver, Evidence, Finding, Inside, Judged, Limit, Reached, Stats, Verdict,
+};
 use crate::system::{Breach, Event, Outcome, Schedule, State, Step, System};
 
 /// Visits every state by cloning and hashing it whole. Ignores all reductions of the options.
@@ -171,9 +173,11 @@ impl<'a> Search<'a> {
                 schedules: 0,
                 finals: self.finals,
                 depth,
+                inside: Inside::Untold,
                 seconds: started.elapsed().as_secs_f64(),
             },
             warnings: Vec::new(),
+            unforced: Vec::new(),
         }
     }
 }

@@ -109,10 +109,12 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
             schedules: 0,
             finals: search.finals,
             depth: search.depth,
+            inside: search.inside(),
             seconds: started.elapsed().as_secs_f64(),
         },
         reason,
         warnings: Vec::new(),
+        unforced: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::moves::apply;
 use super::options::{Options, Progress};
 use super::parts::{Parts, Row};
 use super::symmetry::Alike;
-use super::verdict::Limit;
+use super::verdict::{Inside, Limit};
 use super::visited::Visited;
 use super::worker::{Share, Worker};
 use crate::machine::{Notes, Renaming};
@@ -234,6 +234,15 @@ impl<'a> Search<'a> {
             self.learned.seen.widen(|pid| alike.has(pid));
         }
         is_new && self.learned.has_missed(known)
+    }
+
+    /// Which orders inside of statements it covers, once it is exhausted.
+    pub(super) fn inside(&self) -> Inside {
+        match self.system.points() {
+            Points::None => Inside::Atoms,
+            Points::All => Inside::Everywhere,
+            Points::Seen(known) => Inside::Points(self.learned.stops(known)),
+        }
     }
 
     /// The level of the first state.

@@ -214,6 +214,8 @@ pub struct Finding {
     pub assumptions: Vec<String>,
     /// What no schedule showed, so that what holds may hold for want of trying. Only a search that exhausted every schedule knows.
     pub warnings: Vec<Warning>,
+    /// Invariants that a schedule is known to break which the server could not be made to take: that it was not seen there says nothing.
+    pub unforced: Vec<Arc<str>>,
 }
 
 /// The verdict of one invariant. It is made by [`Judged::of`] only, so that nothing is violated without a run that shows it.
@@ -335,6 +337,39 @@ impl fmt::Display for Bounds {
     }
 }
 
+/// Which orders inside of statements a search has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inside {
+    /// It does not say.
+    #[default]
+    Untold,
+    /// None: statements were atoms.
+    Atoms,
+    /// At so many points, which are all where another process can notice ([`crate::system::Points`]).
+    Points(u64),
+    /// At every point.
+    Everywhere,
+}
+
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Inside::Untold => Ok(()),
+            Inside::Atoms => f.write_str("no order inside of statements was tried"),
+            Inside::Points(0) => f.write_str("no statement has a point inside where another process can notice"),
+            Inside::Points(1) => {
+                f.write_str("statements also stopped inside, at the one point where another process can notice")
+            }
+            Inside::Points(count) => write!(
+                f,
+                "statements also stopped inside, at the {} where another process can notice",
+                counted(*count, "point")
+            ),
+            Inside::Everywhere => f.write_str("statements also stopped at every point inside"),
+        }
+    }
+}
+
 /// What it took. Only `seconds` may differ between two runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
@@ -348,6 +383,8 @@ pub struct Stats {
     pub finals: u64,
     /// The number of steps of the longest of the shortest ways to a state.
     pub depth: u64,
+    /// Which orders inside of statements it covers.
+    pub inside: Inside,
     /// Time, by the clock on the wall.
     pub seconds: f64,
 }
@@ -370,6 +407,7 @@ impl Finding {
             reason: Some(reason.into()),
             assumptions: Vec::new(),
             warnings: Vec::new(),
+            unforced: Vec::new(),
         }
     }
 

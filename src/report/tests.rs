@@ -67,6 +67,7 @@ fn finding(scenario: &Scenario, driver: Driver, verdict: Verdict, evidence: Evid
         },
         reason: (!matches!(verdict, Verdict::Held | Verdict::Violated)).then(|| "stopped at 5 states".to_owned()),
         warnings: Vec::new(),
+        unforced: Vec::new(),
     }
 }
 
@@ -232,6 +233,26 @@ fn a_miss_is_no_failure_where_another_driver_has_a_schedule() {
         (Driver::Storm, Verdict::Violated, SAMPLED),
     ];
     assert!(results(FILE, &proof, false).records[0].judged.is_err());
+}
+
+#[test]
+fn what_the_server_could_not_be_made_to_do_is_a_miss_of_it_and_the_rest_is_not() {
+    let proven = (Driver::Explore, Verdict::Violated, Evidence::Exhausted);
+    let settled = |unforced: &[&str]| {
+        let mut all = results(FILE, &[proven.clone()], false);
+        let case = all.records[0].case.clone();
+        let mut asked = finding(&case.scenario, Driver::Postgres, Verdict::Held, SAMPLED);
+        asked.unforced = unforced.iter().map(|name| Arc::from(*name)).collect();
+        let mut record = Record::new(case, asked, false, false);
+        record.settle(&["no-lost-update".into()], false);
+        all.records.push(record);
+        all
+    };
+    let forced = settled(&[]);
+    assert!(!forced.is_ok(), "the server took the schedule and nothing was broken");
+    let unforced = settled(&["no-lost-update"]);
+    assert!(unforced.is_ok(), "{}", human(&unforced));
+    assert!(human(&unforced).contains("not seen"), "{}", human(&unforced));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A verdict in words: what it is, and what it rests on.
 
-use crate::explore::{Driver, Evidence, Finding, Verdict, counted};
+use crate::explore::{Driver, Evidence, Finding, Inside, Verdict, counted};
 use crate::suite::Record;
 
 /// `proved: 2 processes, 1 crash, 997,981 states`; `not found in 256 samples`; `not seen in 256 storms: no-duplicate-customers`; `unknown: stopped at
@@ -24,7 +24,11 @@ pub fn finding(finding: &Finding) -> String {
     match finding.verdict {
         Verdict::Held if finding.is_proof() => {
             let bounds = finding.bounds.list().into_iter();
-            proved(bounds, finding.stats.states, finding.stats.schedules)
+            let proved = proved(bounds, finding.stats.states, finding.stats.schedules);
+            match finding.stats.inside {
+                Inside::Untold => proved,
+                inside => format!("{proved}; {inside}"),
+            }
         }
         Verdict::Held => format!("not found {}{}", scope(finding), left_out(finding)),
         Verdict::Violated => format!("violated: {}{}", finding.violated().join(", "), left_out(finding)),
@@ -89,6 +93,7 @@ fn singular(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{proved, singular};
+    use crate::explore::Inside;
 
     #[test]
     fn bounds_are_told_one_by_one() {
@@ -98,5 +103,16 @@ mod tests {
             "proved: 2 processes, 1 crash, 3 lost replies, 997,981 states"
         );
         assert_eq!(singular("preemptions"), "preemption");
+    }
+
+    #[test]
+    fn what_was_proved_says_which_orders_inside_of_statements_it_covers() {
+        let told = |inside: Inside| inside.to_string();
+        assert_eq!(told(Inside::Untold), "");
+        assert_eq!(told(Inside::Atoms), "no order inside of statements was tried");
+        assert!(told(Inside::Points(0)).starts_with("no statement has a point inside"));
+        assert!(told(Inside::Points(1)).contains("at the one point where"));
+        assert!(told(Inside::Points(14)).contains("at the 14 points where"));
+        assert!(told(Inside::Everywhere).ends_with("at every point inside"));
     }
 }

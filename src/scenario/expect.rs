@@ -288,6 +288,7 @@ mod tests {
             stats: Stats::default(),
             reason: None,
             warnings: Vec::new(),
+            unforced: Vec::new(),
         }
     }
 

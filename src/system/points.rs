@@ -23,7 +23,7 @@
 //!
 //! The tests compare this with stopping at every point, on random systems of SQL.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashSet;
 
@@ -262,6 +262,15 @@ impl Learned {
     pub(crate) fn merge(&mut self, other: &Learned) {
         self.seen.merge(&other.seen);
         self.passed.extend(other.passed.iter().cloned());
+    }
+
+    /// At how many points statements were stopped, whoever's they were.
+    pub(crate) fn stops(&self, known: &Seen) -> u64 {
+        let stopped = self.passed.iter().filter(|passed| known.mattered(passed));
+        let points: BTreeSet<_> = stopped
+            .map(|passed| (&passed.before, &passed.next, passed.commits))
+            .collect();
+        points.len() as u64
     }
 
     /// Whether a statement was not stopped, where the search knew only `known`, at a point that is known to matter now.

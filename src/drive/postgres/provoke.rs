@@ -6,7 +6,9 @@
 //!
 //! Two things help without a change of any text. From try to try another session is first, and the others follow after a few round trips more or
 //! less. And a session may be [slowed](Volley::slow): its statements are compiled to machine code before they run, which happens after the
-//! snapshot was taken and before the first row's functions and locks, and takes milliseconds instead of microseconds.
+//! snapshot was taken and before the first row's functions and locks, and takes milliseconds instead of microseconds. And where all who meet a lock wait
+//! for it, every other try has a *starter*: a session that holds every row until all of them wait, so that they set off at the same moment. It changes
+//! nothing, so nobody can tell it from an order in which they came a little later; who skips locked rows or does not wait for them could, and has none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +29,20 @@ pub struct Volley {
     pub at_once: Vec<(Pid, Vec<String>)>,
     /// Whose statements are slowed between their snapshot and their first row, where the server can do that.
     pub slow: Vec<Pid>,
+}
+
+impl Volley {
+    /// Whether all who meet a lock wait for it, and nobody looks who holds one.
+    fn waits(&self) -> bool {
+        let all = self.before.iter().map(|(_, text)| text);
+        let mut all = all.chain(self.at_once.iter().flat_map(|(_, texts)| texts));
+        !all.any(|text| {
+            let text = text.to_ascii_lowercase();
+            ["skip locked", "nowait", "_try_", "timeout", "pg_locks"]
+                .iter()
+                .any(|word| text.contains(word))
+        })
+    }
 }
 
 /// What one try showed.
@@ -125,7 +141,11 @@ pub fn fire(stage: &mut Stage, volley: &Volley, number: u32) -> Result<Seen, Sta
     let first = number as usize % messages.len().max(1);
     messages.rotate_left(first);
     let gap = GAPS[(number as usize / messages.len().max(1)) % GAPS.len()];
-    let answers = stage.wires().volley(&messages, gap, PATIENCE)?;
+    let starter = match number % 2 == 1 && volley.waits() {
+        true => start(stage)?,
+        false => None,
+    };
+    let answers = stage.wires().volley(&messages, gap, starter, PATIENCE)?;
     let mut seen = Seen::default();
     for ((place, _), answers) in messages.into_iter().zip(answers) {
         let pid = stage.process(place);
@@ -139,6 +159,28 @@ pub fn fire(stage: &mut Stage, volley: &Volley, number: u32) -> Result<Seen, Sta
     }
     seen.tables = stage.rows();
     Ok(seen)
+}
+
+/// A session that holds every row that nobody else holds.
+fn start(stage: &mut Stage) -> Result<Option<Place>, WiresError> {
+    if stage.tables().is_empty() {
+        return Ok(None);
+    }
+    let place = stage.keeper()?;
+    let locks = stage
+        .tables()
+        .iter()
+        .map(|table| format!("; SELECT 1 FROM {table} FOR UPDATE SKIP LOCKED"));
+    let message = format!("BEGIN{}", locks.collect::<String>());
+    stage.wires().launch(place, &message);
+    let held = stage.wires().answer(place)?;
+    if held.error.is_some() {
+        // A table that somebody has locked: without a starter then.
+        stage.wires().launch(place, "ROLLBACK");
+        stage.wires().answer(place)?;
+        return Ok(None);
+    }
+    Ok(Some(place))
 }
 
 /// The connection of a process, which knows the world's clock and has something to draw from.

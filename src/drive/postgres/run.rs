@@ -3,7 +3,7 @@
 //! Invariants are judged on the model's states, which the conductor has just compared with the server's replies and rows: a
 //! violation that is found here really happened on the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,9 @@ use super::provoke::Provoked;
 use super::source::Server;
 use super::stage::Stage;
 use super::stops::{Wanted, Way};
-use crate::explore::{Bounds, Counterexample, Driver, Evidence, Finding, Judged, Limit, Reached, Stats, Verdict};
+use crate::explore::{
+    Bounds, Counterexample, Driver, Evidence, Finding, Inside, Judged, Limit, Reached, Stats, Verdict,
+};
 use crate::machine::Effect;
 use crate::system::{Breach, Event, Misfit, Outcome, Schedule, System};
 
@@ -101,6 +103,8 @@ struct Tally {
     races: u64,
     /// Schedules that were left out because they stop a statement where the server can't be made to stop it.
     stopped: u64,
+    /// What those would break that were left out or provoked in vain.
+    unforced: BTreeSet<Arc<str>>,
     /// Those of them that were provoked, with what came of it.
     provoked: Vec<(Vec<Arc<str>>, Provoked)>,
     transitions: u64,
@@ -164,11 +168,14 @@ impl Tally {
         let known = self.provoked.len() as u64 >= MOST_PROVOKED;
         let Some(wanted) = Wanted::of(system, rehearsal).filter(|_| !broken.is_empty() && !known) else {
             self.stopped += 1;
+            self.unforced.extend(broken);
             return Ok(());
         };
         let provoked = wanted.provoke(stage)?;
         if provoked.is_confirmed() {
             self.judge(system, schedule, true)?;
+        } else {
+            self.unforced.extend(broken.iter().cloned());
         }
         self.provoked.push((broken, provoked));
         Ok(())
@@ -239,6 +246,7 @@ impl Tally {
             schedules: self.runs,
             finals: self.finals,
             depth: self.depth,
+            inside: Inside::Untold,
             seconds: start.elapsed().as_secs_f64(),
         }
     }
@@ -317,6 +325,7 @@ impl Tally {
             stats,
             reason,
             warnings: Vec::new(),
+            unforced: self.unforced.into_iter().collect(),
         }
     }
 }

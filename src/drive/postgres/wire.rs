@@ -138,6 +138,9 @@ enum UnderWay {
 /// No statement of any test or scenario takes as long.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// How often it is looked whether all wait who a starter lets go on.
+const LOOKS: u32 = 60;
+
 impl Wires {
     /// Connects the control connection. `settings` are sent to the server as it connects, here and for each session.
     ///
@@ -228,7 +231,7 @@ impl Wires {
 
     /// Sends messages of several idle sessions at once: each session's one after the other without waiting for answers, and between a
     /// session and the next so many round trips of the control connection. The answers of each session, in the order of `messages`; `None` where
-    /// they took longer than `limit`.
+    /// they took longer than `limit`. A `starter` is in a transaction that they may wait for: it commits once all of them wait, or a moment later.
     ///
     /// # Errors
     /// When a session has a message under way.
@@ -236,11 +239,17 @@ impl Wires {
         &mut self,
         messages: &[(Place, Vec<String>)],
         gap: u32,
+        starter: Option<Place>,
         limit: Duration,
     ) -> Result<Vec<Option<Vec<Answer>>>, WiresError> {
         if let Some((place, _)) = messages.iter().find(|(place, _)| self.busy(*place)) {
             return Err(WiresError::Busy { place: *place });
         }
+        let pids: Vec<String> = messages.iter().map(|(place, _)| self.pid(*place).to_string()).collect();
+        let free = format!(
+            "SELECT pid FROM unnest('{{{}}}'::int[]) AS pid WHERE cardinality(pg_catalog.pg_blocking_pids(pid)) = 0",
+            pids.join(",")
+        );
         let (lines, control) = (&self.lines, &self.control);
         Ok(self.runtime.block_on(async {
             let mut sessions = Vec::new();
@@ -264,6 +273,19 @@ impl Wires {
                     answers
                 };
                 sessions.push(tokio::time::timeout(limit, answers));
+            }
+            if let Some(starter) = starter {
+                for _ in 0..LOOKS {
+                    let wait = match control.client.simple_query_raw(&free).await {
+                        Ok(stream) => collect(stream).await,
+                        Err(error) => Answer::lost(&error),
+                    };
+                    if wait.results.iter().all(|result| result.rows.is_empty()) {
+                        break;
+                    }
+                }
+                // If the session is gone, so are its locks.
+                let _ = lines[starter].client.simple_query("COMMIT").await;
             }
             let answers = futures_util::future::join_all(sessions).await;
             answers.into_iter().map(Result::ok).collect()

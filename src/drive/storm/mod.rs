@@ -313,6 +313,7 @@ impl Season<'_> {
                 ..Stats::default()
             },
             warnings: Vec::new(),
+            unforced: Vec::new(),
         };
         let smallest = self.broken.into_iter().map(|(name, (storm, _))| (name, storm));
         StormFinding {

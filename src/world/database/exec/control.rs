@@ -440,7 +440,10 @@ impl Call<'_> {
             .get(&text, || Message::parse(&text))
             .map_err(Halt::Refused)?;
         let plan = match message.statements.get(place) {
-            Some(statement) => statement.plan(self.catalog(id), self.session(id).off())?,
+            Some(statement) => {
+                statement.note_run(self.engine.store.level(id) == Some(Level::Serializable));
+                statement.plan(self.catalog(id), self.session(id).off())?
+            }
             None => return Err(run::internal("prepared statement").into()),
         };
         if plan.params.len() != args.len() {
