@@ -155,7 +155,17 @@ fn an_exploration_that_was_stopped_goes_on_from_its_file() {
     assert_eq!(stopped["results"][0]["verdict"], "unknown");
     project.write("scenarios/case.toml", RACE);
     let whole = parsed(&project.deadheat(&["run", "--format", "json"]).exits(0));
-    assert_eq!(parsed(&project.deadheat(&run).exits(0)), whole);
+    let gone_on = parsed(&project.deadheat(&run).exits(0));
+    // Parts do not know what the others touch, so they stop statements at every point: more states, the same answer.
+    let states = |told: &serde_json::Value| told["results"][0]["stats"]["states"].as_u64();
+    assert!(states(&gone_on) >= states(&whole));
+    let answer = |mut told: serde_json::Value| {
+        let result = told["results"][0].as_object_mut().expect("a result");
+        result.remove("stats");
+        result.remove("told");
+        told
+    };
+    assert_eq!(answer(gone_on), answer(whole));
     // It is about this scenario, and whole.
     project.write("scenarios/case.toml", &broken());
     project

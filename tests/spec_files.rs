@@ -23,7 +23,7 @@ fn an_interleaving_that_no_permutation_names_is_found() {
     project
         .deadheat(&["run", "skew.spec", "--driver", "explore"])
         .exits(0)
-        .says("held");
+        .says("proved");
 }
 
 #[test]

@@ -59,6 +59,17 @@ pub(super) fn gate(record: &Record, tables: &[std::sync::Arc<str>]) -> Option<(P
         (Deed::Insert, Some(Access::Key { .. })) if matches!(done.last(), Some(Access::Write { .. })) => {
             At::Row(written)
         }
+        // The row is written and some of its keys are entered. Nobody can meet those that were drawn, so they may as well not be.
+        (Deed::Insert, Some(Access::Key { .. })) if matches!(done.last(), Some(Access::Key { .. })) => {
+            let entered = done.iter().rev().map_while(|access| match access {
+                Access::Key { drawn, .. } => Some(*drawn),
+                _ => None,
+            });
+            match written > 0 && entered.into_iter().all(|drawn| drawn) {
+                true => At::Row(written),
+                false => return None,
+            }
+        }
         (Deed::Insert, Some(Access::Key { .. })) => At::Row(written + 1),
         (Deed::Update | Deed::Delete, Some(Access::Row { .. })) if locked == 0 => At::Start,
         // Who has written a row or only holds it is the same to everybody else.

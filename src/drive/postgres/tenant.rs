@@ -135,6 +135,10 @@ async fn sweep(client: &Client) {
     }
 }
 
+/// Who may set a parameter is one row for all roles: two who change it at once fail with "tuple concurrently updated". Before a statement in the same message,
+/// so that both are one transaction. The runs' own numbers begin at 1.
+const ONE_BY_ONE: &str = "SELECT pg_catalog.pg_advisory_xact_lock(1684365669, 0); ";
+
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -145,7 +149,10 @@ fn drop_database(name: &str) -> String {
 
 fn drop_role(name: &str) -> Vec<String> {
     let role = quoted(name);
-    vec![format!("DROP OWNED BY {role}"), format!("DROP ROLE IF EXISTS {role}")]
+    vec![
+        format!("{ONE_BY_ONE}DROP OWNED BY {role}"),
+        format!("DROP ROLE IF EXISTS {role}"),
+    ]
 }
 
 /// Makes an empty database, and the role that owns it; the configuration is how to connect as that role.
@@ -177,7 +184,7 @@ pub(super) async fn settle(
             client.batch_execute(&member).await.map_err(|error| told(&error))?;
         }
         // Who may not set it lets the server choose the victims of deadlocks.
-        let timeout = format!("GRANT SET ON PARAMETER deadlock_timeout TO {database}");
+        let timeout = format!("{ONE_BY_ONE}GRANT SET ON PARAMETER deadlock_timeout TO {database}");
         let _ = client.batch_execute(&timeout).await;
         // Messages are compared; a role may not choose their language for itself.
         let language = format!("ALTER ROLE {database} SET lc_messages = 'C'");
