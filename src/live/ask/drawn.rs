@@ -93,6 +93,14 @@ impl Names {
             self.0.push(value);
             return true;
         }
+        if let (Value::Text(text), Value::Text(wanted)) = (&value, known)
+            && let Some((inside, stand_in)) = drawn_inside(text, wanted)
+        {
+            return self.accept(kinds, inside, &stand_in) && {
+                let hidden = self.hide(kinds, &value);
+                self.accept(kinds, hidden, known)
+            };
+        }
         value == *known
     }
 
@@ -172,6 +180,8 @@ pub(super) enum Pair {
     Same(Value),
     /// A value that was drawn, of this kind.
     Drawn(Kind),
+    /// Texts that differ in a UUID in them.
+    Inside(Value, Value),
     /// A moment of the code's own clock.
     Clock,
     /// Two things.
@@ -185,6 +195,9 @@ pub(super) fn compare(one: &Value, other: &Value) -> Pair {
         (Value::Uuid(_), Value::Uuid(_)) => Pair::Drawn(Kind::Uuid),
         (Value::Timestamp(_), Value::Timestamp(_)) => Pair::Clock,
         (Value::Text(one), Value::Text(other)) => {
+            if let Some((one, other)) = drawn_inside(one, other) {
+                return Pair::Inside(one, other);
+            }
             let (one, other) = (one.chars().count(), other.chars().count());
             match one == other && one >= SHORTEST {
                 true => Pair::Drawn(Kind::Text(one)),
@@ -202,7 +215,9 @@ pub(super) fn compare(one: &Value, other: &Value) -> Pair {
 /// The first UUIDs that stand at one place of two texts and differ.
 pub(super) fn drawn_inside(one: &str, other: &str) -> Option<(Value, Value)> {
     let found = |text: &str, at: usize| text.get(at..at + 36).and_then(|text| Uuid::parse_str(text).ok());
-    (0..one.len().min(other.len())).find_map(|at| {
+    // The text form of a value is in small letters with dashes.
+    let is_plain = |text: &str, at: usize| text.get(at..at + 36).is_some_and(|text| text.as_bytes()[8] == b'-' && text.to_lowercase() == text);
+    (0..one.len().min(other.len())).filter(|at| is_plain(one, *at) && is_plain(other, *at)).find_map(|at| {
         let (left, right) = (found(one, at)?, found(other, at)?);
         (left != right).then_some((Value::Uuid(left), Value::Uuid(right)))
     })

@@ -226,11 +226,19 @@ impl Code {
                 }
                 let mut agreed = left.clone();
                 let mut clocks = Vec::new();
-                for place in 0..left.params.len() {
+                let mut place = 0;
+                while place < left.params.len() {
                     // A value that was drawn in this very statement may stand in it twice.
                     let [now, then] = [(0, &left), (1, &right)].map(|(side, sql)| run.names[side].hide(&kinds, &sql.params[place]));
                     agreed.params[place] = match drawn::compare(&now, &then) {
                         Pair::Same(value) => value,
+                        Pair::Inside(now, then) => {
+                            run.names[0].0.push(now);
+                            run.names[1].0.push(then);
+                            kinds.push(Kind::Uuid);
+                            // Once more, with that one hidden.
+                            continue;
+                        }
                         Pair::Drawn(kind) => {
                             run.names[0].0.push(now.clone());
                             run.names[1].0.push(then);
@@ -243,6 +251,7 @@ impl Code {
                         }
                         Pair::Differ => return (differ(&next), kinds, Vec::new()),
                     };
+                    place += 1;
                 }
                 let does = Does::Sql(Asked {
                     session: one.session,

@@ -116,6 +116,11 @@ impl Database {
                 Kind::Deallocate(name) => Does::Deallocates(name.clone()),
                 Kind::Listen(_) => Does::Listens("LISTEN"),
                 Kind::Unlisten(_) => Does::Listens("UNLISTEN"),
+                // What it can hold is found by doing it, on a copy.
+                Kind::Sql(_) | Kind::Do { .. } => {
+                    self.prepare(&planned.statement.text)?;
+                    described.does
+                }
                 Kind::Notify { .. } => return Err(Refused::from(planned.refuse("NOTIFY")).into()),
                 _ => described.does,
             };
@@ -174,5 +179,6 @@ mod tests {
         assert_eq!(describe("create unique index on users (email)").does, Does::Other("CREATE INDEX".into()));
         assert_eq!(describe("commit").does, Does::Commits { chain: false });
         assert!(database.describe("SELECT nothing FROM users", &[]).is_err());
+        assert!(database.describe("COPY users FROM STDIN", &[]).is_err());
     }
 }
