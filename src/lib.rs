@@ -29,6 +29,7 @@ pub mod drive;
 pub mod explore;
 pub mod harness;
 pub mod isolation;
+pub mod live;
 pub mod machine;
 pub mod report;
 pub mod scenario;

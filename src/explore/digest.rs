@@ -8,7 +8,7 @@
 use std::hash::{Hash, Hasher};
 
 /// The digest of a value.
-pub(super) fn digest<T: Hash + ?Sized>(value: &T) -> u128 {
+pub(crate) fn digest<T: Hash + ?Sized>(value: &T) -> u128 {
     let mut lanes = Lanes::default();
     value.hash(&mut lanes);
     lanes.digest()

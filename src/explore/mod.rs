@@ -8,7 +8,7 @@ mod acts;
 mod agreement;
 mod checkpoint;
 mod classes;
-mod digest;
+pub(crate) mod digest;
 mod judge;
 mod level;
 mod merge;

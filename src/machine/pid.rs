@@ -32,6 +32,33 @@ impl Pid {
         }
     }
 
+    /// The name of one of its connections to the database: that of the first is its own. `None` beyond [`Pid::SESSIONS`], and for all but the first
+    /// where the path would be deeper than four.
+    pub const fn session(self, number: u8) -> Option<Pid> {
+        match number {
+            0 => Some(self),
+            // A process starts at most 250 others, so these are nobody's names.
+            1..Self::SESSIONS => self.child(249 + number),
+            _ => None,
+        }
+    }
+
+    /// How many connections a process can have at once.
+    pub const SESSIONS: u8 = 5;
+
+    /// Whose connection it is.
+    pub const fn owner(self) -> Pid {
+        let mut shift = 0;
+        while shift < 24 {
+            match (self.0 >> shift) & 0xff {
+                0 => shift += 8,
+                251.. => return Pid(self.0 & !(0xff << shift)),
+                _ => return self,
+            }
+        }
+        self
+    }
+
     /// Who started it; `None` for a root.
     pub const fn parent(self) -> Option<Pid> {
         let mut shift = 0;
@@ -141,6 +168,17 @@ mod tests {
         assert_eq!(swap.inverse().pid(swap.pid(child)), child);
         assert_eq!(swap.then(&swap.inverse()), Renaming::identity(3));
         assert_eq!(swap.pid(Pid::root(253)), Pid::root(253));
+    }
+
+    #[test]
+    fn a_connection_has_a_name_of_its_own_and_knows_its_owner() {
+        for process in [Pid::root(0), Pid::root(253), Pid::root(2).child(249).expect("depth 2")] {
+            for number in 0..Pid::SESSIONS {
+                assert_eq!(process.session(number).map(Pid::owner), Some(process));
+            }
+            assert_eq!(process.session(Pid::SESSIONS), None);
+            assert_ne!(process.session(1), process.session(2));
+        }
     }
 
     #[test]

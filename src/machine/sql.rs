@@ -11,6 +11,8 @@ pub struct Sql {
     pub text: Arc<str>,
     /// Values of `$1`, `$2`, ...
     pub params: Vec<Value>,
+    /// On which of the process's connections, from 0; most processes have one.
+    pub session: u8,
 }
 
 impl Sql {
@@ -19,7 +21,15 @@ impl Sql {
         Sql {
             text: text.into(),
             params: Vec::new(),
+            session: 0,
         }
+    }
+
+    /// The same statement on another of the process's connections.
+    #[must_use]
+    pub fn on(mut self, session: u8) -> Self {
+        self.session = session;
+        self
     }
 
     /// The statement with one more parameter.

@@ -77,7 +77,11 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 pub(crate) fn statement(sql: &Sql) -> String {
     let text = sql.text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = text.trim_end_matches(';');
-    squeeze(&with_values(text, &sql.params))
+    let shown = squeeze(&with_values(text, &sql.params));
+    match sql.session {
+        0 => shown,
+        other => format!("(connection {}) {shown}", u16::from(other) + 1),
+    }
 }
 
 fn with_values(text: &str, params: &[Value]) -> String {

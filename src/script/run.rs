@@ -602,6 +602,7 @@ impl Interpreter {
         Ok(Effect::Sql(Sql {
             text,
             params: typed.into_iter().map(|typed| typed.value).collect(),
+            session: 0,
         }))
     }
 

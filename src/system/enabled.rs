@@ -93,7 +93,8 @@ fn can_fault(state: &State, pid: Pid, process: &Process, fault: Fault) -> bool {
         Fault::Crash => process.is_alive() && matches!(process.role, Role::Handler | Role::Worker),
         Fault::LostReply => match process.pending() {
             Some(Effect::Sql(sql)) => {
-                outlives_connection(sql) || !state.world.database.in_transaction(pid) && !opens(sql)
+                let session = pid.session(sql.session).unwrap_or(pid);
+                outlives_connection(sql) || !state.world.database.in_transaction(session) && !opens(sql)
             }
             Some(Effect::Call(_)) => true,
             _ => false,

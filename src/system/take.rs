@@ -111,8 +111,13 @@ impl Run<'_> {
         self.did(pid, Effect::Sql(sql.clone()), None);
         let lose = luck == Luck::ReplyLost;
         self.edit(pid).status = Status::Blocked { lose };
+        let Some(session) = pid.session(sql.session) else {
+            let message = format!("a process has at most {} connections in the model", Pid::SESSIONS);
+            self.statement_ended(pid, Err(SqlError::new(SqlState(*b"53300"), message)), true);
+            return;
+        };
         let now = self.state.world.now;
-        let events = self.state.world.database.execute(pid, &sql, now, self.branch);
+        let events = self.state.world.database.execute(session, &sql, now, self.branch);
         self.touch_database();
         self.database(events, Some(pid));
     }
@@ -125,7 +130,9 @@ impl Run<'_> {
             false => Status::Blocked { lose },
         };
         let now = self.state.world.now;
-        let events = self.state.world.database.go_on(pid, now, self.branch);
+        let database = &self.state.world.database;
+        let stopped = sessions(pid).find(|session| database.is_stopped(*session)).unwrap_or(pid);
+        let events = self.state.world.database.go_on(stopped, now, self.branch);
         self.touch_database();
         self.database(events, None);
     }
@@ -134,25 +141,33 @@ impl Run<'_> {
     fn database(&mut self, events: Vec<DbEvent>, own: Option<Pid>) {
         for event in events {
             match event {
-                DbEvent::Notice { session, text, .. } => self.taken.events.push(Event::Notice { pid: session, text }),
-                DbEvent::Blocked { session, by } => self.taken.events.push(Event::Blocked { pid: session, by }),
-                DbEvent::Stopped { session, done, next } => self.stopped(session, done, next),
+                DbEvent::Notice { session, text, .. } => {
+                    let pid = session.owner();
+                    self.taken.events.push(Event::Notice { pid, text });
+                }
+                DbEvent::Blocked { session, by } => {
+                    let mut by: Vec<Pid> = by.into_iter().map(Pid::owner).collect();
+                    by.dedup();
+                    let pid = session.owner();
+                    self.taken.events.push(Event::Blocked { pid, by });
+                }
+                DbEvent::Stopped { session, done, next } => self.stopped(session.owner(), done, next),
                 DbEvent::Woken { .. } | DbEvent::Styled { .. } => {}
                 DbEvent::Done { session, result } => {
                     let reply = match result {
                         Ok(mut results) => Ok(results.pop().unwrap_or_default()),
                         Err(failure) => Err(failure.error),
                     };
-                    self.statement_ended(session, reply, own == Some(session));
+                    self.statement_ended(session, reply, own == Some(session.owner()));
                 }
                 DbEvent::Refused { session, refused } => {
                     let reason = refused.to_string();
                     self.taken.events.push(Event::Refused {
-                        pid: session,
+                        pid: session.owner(),
                         reason: reason.as_str().into(),
                     });
                     let error = SqlError::new(SqlState(*b"0A000"), reason);
-                    self.statement_ended(session, Err(error), own == Some(session));
+                    self.statement_ended(session, Err(error), own == Some(session.owner()));
                 }
             }
         }
@@ -168,7 +183,8 @@ impl Run<'_> {
         self.edit(pid).status = Status::Stopped { lose, orphaned };
     }
 
-    fn statement_ended(&mut self, pid: Pid, result: Result<crate::machine::Rows, SqlError>, own: bool) {
+    fn statement_ended(&mut self, session: Pid, result: Result<crate::machine::Rows, SqlError>, own: bool) {
+        let pid = session.owner();
         self.touch(Resource::Process(pid), true);
         let status = self.state.processes.get(&pid).map(|process| process.status.clone());
         let mut is_orphan = false;
@@ -200,8 +216,10 @@ impl Run<'_> {
                 }),
             }
         }
-        if disconnect {
-            self.disconnect(pid);
+        match (disconnect, is_orphan) {
+            (true, true) => self.disconnect(pid),
+            (true, false) => self.break_off(session),
+            (false, _) => {}
         }
         if is_orphan {
             self.restart(pid);
@@ -211,9 +229,19 @@ impl Run<'_> {
         }
     }
 
+    /// All of a process's connections are gone.
     fn disconnect(&mut self, pid: Pid) {
+        for session in sessions(pid) {
+            if session == pid || self.state.world.database.is_connected(session) {
+                self.break_off(session);
+            }
+        }
+    }
+
+    /// A connection is gone.
+    fn break_off(&mut self, session: Pid) {
         let now = self.state.world.now;
-        let events = self.state.world.database.disconnect(pid, now, self.branch);
+        let events = self.state.world.database.disconnect(session, now, self.branch);
         self.touch_database();
         self.database(events, None);
     }
@@ -407,7 +435,11 @@ impl Run<'_> {
             Fault::Duplicate => self.unlucky(pid, Luck::SentTwice),
             Fault::LostRequest => self.unlucky(pid, Luck::RequestLost),
             Fault::Disconnect => {
-                self.disconnect(pid);
+                let session = match self.edit(pid).pending() {
+                    Some(Effect::Sql(sql)) => pid.session(sql.session),
+                    _ => None,
+                };
+                self.break_off(session.unwrap_or(pid));
                 self.deliver(pid, Reply::Sql(Err(connection_lost())));
             }
             Fault::Outage => self.deliver(pid, Reply::Service(Err(NoAnswer::Unavailable))),
@@ -453,6 +485,15 @@ impl Run<'_> {
         if !waits {
             self.disconnect(pid);
             self.restart(pid);
+            return;
+        }
+        // The server notices at once that those connections are gone on which nothing is under way.
+        for session in sessions(pid) {
+            let database = &self.state.world.database;
+            let is_busy = database.is_blocked(session) || database.is_stopped(session);
+            if database.is_connected(session) && !is_busy {
+                self.break_off(session);
+            }
         }
     }
 
@@ -517,6 +558,11 @@ impl Run<'_> {
             None => unreachable!("process {pid} was never started"),
         }
     }
+}
+
+/// A process's connections, by name; most have only the first.
+fn sessions(pid: Pid) -> impl Iterator<Item = Pid> {
+    (0..Pid::SESSIONS).filter_map(move |number| pid.session(number))
 }
 
 /// Who moves the clock.

@@ -123,6 +123,7 @@ fn with_hidden(asked: &Asked<'_>, query: &Query, rows: &Rows) -> Option<Rows> {
     let sql = Sql {
         text: wider.to_string().into(),
         params: asked.sql.params.clone(),
+        session: asked.sql.session,
     };
     let events = database.execute(asked.pid, &sql, asked.now, &mut Usual);
     let answered = events.into_iter().find_map(|event| match event {

@@ -98,6 +98,7 @@ mod hash;
 pub mod sql;
 pub mod store;
 
+pub use exec::describe::{Described, Does};
 pub use exec::facade::{
     Database, DbEvent, Failure, PlanAssumption, QueryError, Refused, SessionId, Severity, VirtualTable,
 };

@@ -347,6 +347,11 @@ impl Database {
         Ok(())
     }
 
+    /// Its tables and plans.
+    pub(super) fn catalog(&self) -> &super::catalog::Catalog {
+        &self.engine.catalog
+    }
+
     /// What the statements that ran in any copy of this database took for granted of the server's plans, one line each, sorted: which indexes serve a
     /// serializable transaction, and that a sub-select that locks rows up to a LIMIT runs once. Statements after a change of the schema are not counted.
     pub fn assumptions(&self) -> Vec<String> {
@@ -526,6 +531,11 @@ impl Database {
             Some(Sequence { .. }) => "has drawn its number".to_owned(),
             _ => "its snapshot is from here".to_owned(),
         }
+    }
+
+    /// Whether the session has ever sent anything since it was connected.
+    pub fn is_connected(&self, session: SessionId) -> bool {
+        self.engine.sessions.contains_key(&session)
     }
 
     /// Whether the session is inside a transaction block (also a failed one).

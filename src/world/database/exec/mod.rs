@@ -8,6 +8,7 @@ mod catalog;
 mod changes;
 mod control;
 mod ddl;
+pub mod describe;
 mod engine;
 pub mod facade;
 mod footprint;
