@@ -5,7 +5,9 @@ use tokio_postgres::{Client, Error, NoTls};
 
 /// As code connects that knows nothing of deadheat.
 async fn connect(world: &World) -> Client {
-    let (client, connection) = tokio_postgres::connect(world.database_url(), NoTls).await.expect("connected");
+    let (client, connection) = tokio_postgres::connect(world.database_url(), NoTls)
+        .await
+        .expect("connected");
     tokio::spawn(connection);
     client
 }
@@ -16,12 +18,21 @@ const ONCE: &str = "select code from redemptions group by code having count(*) >
 /// Looks first and takes then.
 async fn redeem(world: World) -> Result<u16, Error> {
     let client = connect(&world).await;
-    let row = client.query_one("select left_over from vouchers where code = $1", &[&"WELCOME"]).await?;
+    let row = client
+        .query_one("select left_over from vouchers where code = $1", &[&"WELCOME"])
+        .await?;
     if row.get::<_, i32>(0) == 0 {
         return Ok(409);
     }
-    client.execute("insert into redemptions (code) values ($1)", &[&"WELCOME"]).await?;
-    client.execute("update vouchers set left_over = left_over - 1 where code = $1", &[&"WELCOME"]).await?;
+    client
+        .execute("insert into redemptions (code) values ($1)", &[&"WELCOME"])
+        .await?;
+    client
+        .execute(
+            "update vouchers set left_over = left_over - 1 where code = $1",
+            &[&"WELCOME"],
+        )
+        .await?;
     Ok(200)
 }
 
@@ -29,18 +40,32 @@ async fn redeem(world: World) -> Result<u16, Error> {
 async fn redeem_once(world: World) -> Result<u16, Error> {
     let mut client = connect(&world).await;
     let transaction = client.transaction().await?;
-    let row = transaction.query_one("select left_over from vouchers where code = $1 for update", &[&"WELCOME"]).await?;
+    let row = transaction
+        .query_one(
+            "select left_over from vouchers where code = $1 for update",
+            &[&"WELCOME"],
+        )
+        .await?;
     if row.get::<_, i32>(0) == 0 {
         return Ok(409);
     }
-    transaction.execute("insert into redemptions (code) values ($1)", &[&"WELCOME"]).await?;
-    transaction.execute("update vouchers set left_over = left_over - 1 where code = $1", &[&"WELCOME"]).await?;
+    transaction
+        .execute("insert into redemptions (code) values ($1)", &[&"WELCOME"])
+        .await?;
+    transaction
+        .execute(
+            "update vouchers set left_over = left_over - 1 where code = $1",
+            &[&"WELCOME"],
+        )
+        .await?;
     transaction.commit().await?;
     Ok(200)
 }
 
 fn vouchers() -> Race {
-    Race::new(VOUCHERS).seed("insert into vouchers values ('WELCOME', 1)").always("redeemed once", ONCE)
+    Race::new(VOUCHERS)
+        .seed("insert into vouchers values ('WELCOME', 1)")
+        .always("redeemed once", ONCE)
 }
 
 #[test]
@@ -55,5 +80,10 @@ fn a_race_is_found_and_told_with_the_codes_own_sql() {
 
 #[test]
 fn hardened_code_holds_with_crashes_lost_replies_and_retries() {
-    vouchers().requests(2, redeem_once).crashes(1).lost_replies(1).retries(1).check();
+    vouchers()
+        .requests(2, redeem_once)
+        .crashes(1)
+        .lost_replies(1)
+        .retries(1)
+        .check();
 }
