@@ -75,7 +75,6 @@ fn a_race_is_found_and_told_with_the_codes_own_sql() {
     assert!(failure.contains("redeemed once is violated"), "{failure}");
     assert!(failure.contains("select left_over from vouchers"), "{failure}");
     assert!(failure.contains("DEADHEAT_REPLAY='"), "{failure}");
-    println!("{failure}");
 }
 
 #[test]

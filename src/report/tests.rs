@@ -239,7 +239,7 @@ fn a_miss_is_no_failure_where_another_driver_has_a_schedule() {
 fn what_the_server_could_not_be_made_to_do_is_a_miss_of_it_and_the_rest_is_not() {
     let proven = (Driver::Explore, Verdict::Violated, Evidence::Exhausted);
     let settled = |unforced: &[&str]| {
-        let mut all = results(FILE, &[proven.clone()], false);
+        let mut all = results(FILE, std::slice::from_ref(&proven), false);
         let case = all.records[0].case.clone();
         let mut asked = finding(&case.scenario, Driver::Postgres, Verdict::Held, SAMPLED);
         asked.unforced = unforced.iter().map(|name| Arc::from(*name)).collect();
