@@ -230,6 +230,8 @@ mod tests {
                 };
                 let mut finding = explore(&system, &resumed);
                 finding.stats.seconds = whole.stats.seconds;
+                // Who goes on does not know what was touched before, so it says that it stops everywhere.
+                finding.stats.inside = whole.stats.inside;
                 assert_eq!(finding, whole, "stopped after {states} states");
             }
         }

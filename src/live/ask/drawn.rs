@@ -49,8 +49,12 @@ pub(super) fn own(kind: Kind, fresh: &Value) -> Value {
     match kind {
         Kind::Uuid => fresh.clone(),
         Kind::Text(length) => {
-            // The end of the name is what tells two apart.
-            let hex = format!("{:032x}", bits);
+            // Who draws is at the front and how often at the end: a short text needs both in each of its characters.
+            let bits = match length {
+                32.. => bits,
+                _ => u128::from(scattered(bits)),
+            };
+            let hex = format!("{bits:032x}");
             let mixed: String = hex
                 .chars()
                 .rev()
@@ -67,6 +71,14 @@ pub(super) fn own(kind: Kind, fresh: &Value) -> Value {
             Value::Int(SMALLEST + (mixed & most) as i64)
         }
     }
+}
+
+/// The two halves in one number, each bit of both in all of it (the finisher of SplitMix64).
+fn scattered(bits: u128) -> u64 {
+    let mut mixed = ((bits >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ bits as u64;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 impl Names {
