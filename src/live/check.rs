@@ -110,12 +110,18 @@ impl Findings {
         }
         if let Some(missing) = self.expected.iter().find(|name| !violated.contains(name)) {
             let scope = finding.scope();
-            return Some(format!("`{missing}` is expected to be broken, and is kept {scope}\n{self}\n"));
+            return Some(format!(
+                "`{missing}` is expected to be broken, and is kept {scope}\n{self}\n"
+            ));
         }
         match finding.verdict {
             Verdict::Held | Verdict::Violated if finding.evidence == Evidence::Exhausted => {
                 let mut outcomes = finding.outcomes.iter().map(|reached| &reached.outcome.0);
-                let succeeds = outcomes.any(|outcome| outcome.iter().any(|(label, rows)| &**label == "successes" && has_success(rows)));
+                let succeeds = outcomes.any(|outcome| {
+                    outcome
+                        .iter()
+                        .any(|(label, rows)| &**label == "successes" && has_success(rows))
+                });
                 (!succeeds).then(|| {
                     format!("no request and no process ever succeeds, so the promises hold for want of trying; outcomes:\n{}\n{self}\n", outcomes_of(finding))
                 })
@@ -130,7 +136,11 @@ impl Findings {
 }
 
 fn outcomes_of(finding: &Finding) -> String {
-    let all: Vec<String> = finding.outcomes.iter().map(|reached| format!("  {}", reached.outcome)).collect();
+    let all: Vec<String> = finding
+        .outcomes
+        .iter()
+        .map(|reached| format!("  {}", reached.outcome))
+        .collect();
     all.join("\n")
 }
 
@@ -138,13 +148,25 @@ fn outcomes_of(finding: &Finding) -> String {
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Found::Explored(finding, _) = &self.found {
-            write!(f, "{}: {}; {}", finding.verdict, finding.bounds, violation::explored(finding))?;
+            write!(
+                f,
+                "{}: {}; {}",
+                finding.verdict,
+                finding.bounds,
+                violation::explored(finding)
+            )?;
         }
-        let (runs, histories) = (counted(self.tally.runs, "time"), counted(self.tally.histories, "history"));
+        let (runs, histories) = (
+            counted(self.tally.runs, "time"),
+            counted(self.tally.histories, "history"),
+        );
         write!(f, "; asked {runs}, {histories}")?;
         if self.tally.at_once > 1 {
             let most = self.tally.at_once;
-            write!(f, "; up to {most} statements of one process at once, released in the order in which they were sent")?;
+            write!(
+                f,
+                "; up to {most} statements of one process at once, released in the order in which they were sent"
+            )?;
         }
         Ok(())
     }
@@ -157,7 +179,10 @@ pub(super) fn check(findings: &Findings) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a test that succeeds says on what it rests, where somebody looks")]
+#[expect(
+    clippy::print_stdout,
+    reason = "a test that succeeds says on what it rests, where somebody looks"
+)]
 fn tell_success(findings: &Findings) {
     println!("{}: {findings}", findings.name);
 }
@@ -169,11 +194,18 @@ fn tell(name: &str, system: &System, finding: &Finding, counterexample: &Counter
     match counterexample.decisive {
         Some(0) => text.push_str("\ndecisive: none of them; every schedule breaks the promise\n"),
         Some(decisive) => {
-            let _ = writeln!(text, "\ndecisive: step {decisive}; after it, no schedule keeps the promise");
+            let _ = writeln!(
+                text,
+                "\ndecisive: step {decisive}; after it, no schedule keeps the promise"
+            );
         }
         None => text.push_str("\ndecisive: not computed, which would have gone beyond a limit\n"),
     }
-    let _ = writeln!(text, "replay:   {REPLAY}='{}' cargo test {name}", counterexample.schedule);
+    let _ = writeln!(
+        text,
+        "replay:   {REPLAY}='{}' cargo test {name}",
+        counterexample.schedule
+    );
     let _ = writeln!(text, "bounds:   {}", finding.bounds);
     text
 }
@@ -194,9 +226,14 @@ fn lanes(system: &System, schedule: &Schedule, decisive: Option<usize>) -> Strin
 /// Replays one schedule; an `Err` tells how it breaks a promise, or why it can't be replayed.
 fn replay(system: &System, token: &str) -> Result<(), String> {
     let schedule = Schedule::from_str(token).map_err(|error| format!("{REPLAY}: {error}"))?;
-    let (_, end) = system.replay(&schedule).map_err(|misfit| format!("{REPLAY}: {misfit}"))?;
+    let (_, end) = system
+        .replay(&schedule)
+        .map_err(|misfit| format!("{REPLAY}: {misfit}"))?;
     let breaches = system.breaches(&end, system.is_final(&end));
     let Some(breach) = breaches.first() else { return Ok(()) };
     let told = lanes(system, &schedule, None);
-    Err(format!("{} is violated: {}\n\n{told}", breach.invariant, breach.sentence))
+    Err(format!(
+        "{} is violated: {}\n\n{told}",
+        breach.invariant, breach.sentence
+    ))
 }

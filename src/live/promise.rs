@@ -28,7 +28,8 @@ impl End<'_> {
     /// Everybody who has answered, by name, with the answer.
     pub fn responses(&self) -> Vec<(Arc<str>, Response)> {
         let all = self.view.exchanges();
-        all.filter_map(|exchange| Some((exchange.label.clone(), exchange.response?.clone()))).collect()
+        all.filter_map(|exchange| Some((exchange.label.clone(), exchange.response?.clone())))
+            .collect()
     }
 }
 
@@ -42,7 +43,9 @@ pub(super) struct Looked {
 
 impl fmt::Debug for Looked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Looked").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Looked")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

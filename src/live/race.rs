@@ -240,7 +240,10 @@ impl Race {
         let mut database = Database::new();
         for script in &self.scripts {
             if let Err(error) = database.run_script_at(script, START) {
-                return (Err(format!("the schema, its migrations or its seed: {error}")), Vec::new());
+                return (
+                    Err(format!("the schema, its migrations or its seed: {error}")),
+                    Vec::new(),
+                );
             }
         }
         let shared = Arc::new(database.clone());
@@ -253,7 +256,8 @@ impl Race {
             codes.push(code.clone());
             let program = Program::new(Learned::new(code.clone()));
             let count = if let Kind::Request(count) = kind { *count } else { 1 };
-            let has_client = matches!(kind, Kind::Request(_)) && (self.retries > 0 || self.faults.left(Fault::Timeout) > 0);
+            let has_client =
+                matches!(kind, Kind::Request(_)) && (self.retries > 0 || self.faults.left(Fault::Timeout) > 0);
             for number in 1..=count {
                 let label: Arc<str> = match count {
                     1 => label.clone(),
@@ -268,7 +272,13 @@ impl Race {
             }
             if has_client {
                 let open = Arc::new(move |_: &Request| program.clone());
-                endpoints.insert(label.clone(), Endpoint { open, role: Role::Handler });
+                endpoints.insert(
+                    label.clone(),
+                    Endpoint {
+                        open,
+                        role: Role::Handler,
+                    },
+                );
             }
         }
         identity.push(format!("{} {}", self.faults, self.retries));

@@ -131,7 +131,9 @@ impl Run<'_> {
         };
         let now = self.state.world.now;
         let database = &self.state.world.database;
-        let stopped = sessions(pid).find(|session| database.is_stopped(*session)).unwrap_or(pid);
+        let stopped = sessions(pid)
+            .find(|session| database.is_stopped(*session))
+            .unwrap_or(pid);
         let events = self.state.world.database.go_on(stopped, now, self.branch);
         self.touch_database();
         self.database(events, None);

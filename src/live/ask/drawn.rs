@@ -26,6 +26,8 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(super) struct Names(pub(super) Vec<Value>);
 
+const LETTERS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+
 /// Shorter texts are too likely to be there by chance.
 const SHORTEST: usize = 8;
 /// So are smaller numbers.
@@ -49,13 +51,21 @@ pub(super) fn own(kind: Kind, fresh: &Value) -> Value {
     match kind {
         Kind::Uuid => fresh.clone(),
         Kind::Text(length) => {
-            // The end of the name is what tells two apart.
-            let hex = format!("{:032x}", bits);
-            let mixed: String = hex.chars().rev().chain("0".repeat(length.saturating_sub(32)).chars()).take(length).collect();
-            Value::text(mixed)
+            // Who asks, in front, and how often, at the end: nobody else has both. The shortest text has just room for them.
+            let name = ((bits >> 96) as u64) << 16 | (bits as u64 & 0xffff);
+            let told = match length {
+                ..12 => (0..8)
+                    .map(|place| LETTERS[(name >> (place * 6)) as usize & 63])
+                    .map(char::from)
+                    .collect(),
+                _ => format!("{name:012x}"),
+            };
+            Value::text(format!("{told:0<length$}"))
         }
         Kind::Int(small) => {
-            let mixed = ((bits >> 96) as u64).wrapping_mul(0x9e37_79b9).wrapping_add(bits as u64 & 0xffff);
+            let mixed = ((bits >> 96) as u64)
+                .wrapping_mul(0x9e37_79b9)
+                .wrapping_add(bits as u64 & 0xffff);
             let most = if small { 0x3fff_ffff } else { 0x3fff_ffff_ffff };
             Value::Int(SMALLEST + (mixed & most) as i64)
         }
@@ -119,11 +129,17 @@ impl Names {
     }
 
     pub(super) fn hide_response(&self, kinds: &[Kind], response: &Response) -> Response {
-        Response::new(response.status, text_of(&self.hide(kinds, &Value::Text(response.body.clone()))))
+        Response::new(
+            response.status,
+            text_of(&self.hide(kinds, &Value::Text(response.body.clone()))),
+        )
     }
 
     pub(super) fn show_response(&self, kinds: &[Kind], response: &Response) -> Response {
-        Response::new(response.status, text_of(&self.show(kinds, &Value::Text(response.body.clone()))))
+        Response::new(
+            response.status,
+            text_of(&self.show(kinds, &Value::Text(response.body.clone()))),
+        )
     }
 
     pub(super) fn hide_reply(&self, kinds: &[Kind], reply: &Reply) -> Reply {
@@ -216,11 +232,16 @@ pub(super) fn compare(one: &Value, other: &Value) -> Pair {
 pub(super) fn drawn_inside(one: &str, other: &str) -> Option<(Value, Value)> {
     let found = |text: &str, at: usize| text.get(at..at + 36).and_then(|text| Uuid::parse_str(text).ok());
     // The text form of a value is in small letters with dashes.
-    let is_plain = |text: &str, at: usize| text.get(at..at + 36).is_some_and(|text| text.as_bytes()[8] == b'-' && text.to_lowercase() == text);
-    (0..one.len().min(other.len())).filter(|at| is_plain(one, *at) && is_plain(other, *at)).find_map(|at| {
-        let (left, right) = (found(one, at)?, found(other, at)?);
-        (left != right).then_some((Value::Uuid(left), Value::Uuid(right)))
-    })
+    let is_plain = |text: &str, at: usize| {
+        text.get(at..at + 36)
+            .is_some_and(|text| text.as_bytes()[8] == b'-' && text.to_lowercase() == text)
+    };
+    (0..one.len().min(other.len()))
+        .filter(|at| is_plain(one, *at) && is_plain(other, *at))
+        .find_map(|at| {
+            let (left, right) = (found(one, at)?, found(other, at)?);
+            (left != right).then_some((Value::Uuid(left), Value::Uuid(right)))
+        })
 }
 
 const SECOND: i64 = 1_000_000;
@@ -229,7 +250,12 @@ const SECOND: i64 = 1_000_000;
 pub(super) fn world_time(moment: i64, slept: i64, origin: i64) -> i64 {
     let now = micros(SystemTime::now());
     // The code has read its clock a moment ago: the least whole offset from now that is not behind it.
-    let offset = (moment - now).div_euclid(SECOND) * SECOND + if (moment - now).rem_euclid(SECOND) == 0 { 0 } else { SECOND };
+    let offset = (moment - now).div_euclid(SECOND) * SECOND
+        + if (moment - now).rem_euclid(SECOND) == 0 {
+            0
+        } else {
+            SECOND
+        };
     origin + slept + offset
 }
 
@@ -249,18 +275,34 @@ mod tests {
         let kinds = [Kind::Uuid];
         let (mine, theirs) = (Names(vec![uuid(7)]), Names(vec![uuid(9)]));
         let text = Value::text(format!("order {}", uuid(7)));
-        assert_eq!(theirs.show(&kinds, &mine.hide(&kinds, &text)), Value::text(format!("order {}", uuid(9))));
+        assert_eq!(
+            theirs.show(&kinds, &mine.hide(&kinds, &text)),
+            Value::text(format!("order {}", uuid(9)))
+        );
         let nested = Value::Array([uuid(7), uuid(8)].into());
-        assert_eq!(theirs.show(&kinds, &mine.hide(&kinds, &nested)), Value::Array([uuid(9), uuid(8)].into()));
+        assert_eq!(
+            theirs.show(&kinds, &mine.hide(&kinds, &nested)),
+            Value::Array([uuid(9), uuid(8)].into())
+        );
     }
 
     #[test]
     fn what_two_processes_draw_is_never_the_same() {
-        for kind in [Kind::Uuid, Kind::Text(12), Kind::Text(40), Kind::Int(true), Kind::Int(false)] {
+        for kind in [
+            Kind::Uuid,
+            Kind::Text(8),
+            Kind::Text(12),
+            Kind::Text(40),
+            Kind::Int(true),
+            Kind::Int(false),
+        ] {
             // As the runtime's service names them: who asks in front, how often at the end.
             let fresh = |pid: u128, count: u128| Value::Uuid(uuid::Uuid::from_u128((pid << 96) | count));
             let all = [fresh(1, 1), fresh(1, 2), fresh(2, 1)].map(|fresh| own(kind, &fresh));
-            assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2], "{kind:?}: {all:?}");
+            assert!(
+                all[0] != all[1] && all[0] != all[2] && all[1] != all[2],
+                "{kind:?}: {all:?}"
+            );
         }
     }
 

@@ -20,8 +20,8 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::live::wire::{self, Asked, Desk};
 use crate::live::World;
+use crate::live::wire::{self, Asked, Desk};
 use crate::machine::{Reply, Response};
 use crate::world::database::Database;
 
@@ -87,7 +87,11 @@ impl Execution {
                 broken(&tell, format!("the endpoint can't be opened: {error}"));
             }
         };
-        if let Err(error) = thread::Builder::new().name("live".to_owned()).stack_size(STACK).spawn(run) {
+        if let Err(error) = thread::Builder::new()
+            .name("live".to_owned())
+            .stack_size(STACK)
+            .spawn(run)
+        {
             broken(&failed, format!("a thread can't be started: {error}"));
         }
         Execution { replies, told }
@@ -193,7 +197,10 @@ fn panicked(payload: &(dyn Any + Send)) -> Response {
         .downcast_ref::<String>()
         .cloned()
         .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    Response::new(500, format!("panicked: {}", known.as_deref().unwrap_or("without a message")))
+    Response::new(
+        500,
+        format!("panicked: {}", known.as_deref().unwrap_or("without a message")),
+    )
 }
 
 /// Runs the code and stops it at each rest.
@@ -272,7 +279,9 @@ impl Future for Conductor {
             return Poll::Ready(());
         }
         // Nothing else moves in this runtime meanwhile: this is its only thread.
-        let Ok(reply) = this.orders.recv() else { return Poll::Ready(()) };
+        let Ok(reply) = this.orders.recv() else {
+            return Poll::Ready(());
+        };
         match (next, reply) {
             (Next::Sql(asked), Reply::Sql(reply)) => this.desk.answer(asked.session, reply),
             _ => this.answered = true,

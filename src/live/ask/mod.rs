@@ -39,7 +39,9 @@ pub(crate) struct Code {
 
 impl std::fmt::Debug for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Code").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("Code")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -166,7 +168,11 @@ impl Code {
 
     /// Asks what comes next, and keeps it as the history that the reply made.
     fn learn(&self, known: &mut Known, mut run: Run, parent: usize, reply: Reply) -> usize {
-        let kinds = known.nodes.get(parent).map(|node| node.kinds.clone()).unwrap_or_default();
+        let kinds = known
+            .nodes
+            .get(parent)
+            .map(|node| node.kinds.clone())
+            .unwrap_or_default();
         let next = run.next(known);
         let (does, kinds, clocks) = self.agree(&mut run, next, kinds);
         let node = known.add(parent, reply, does, kinds, clocks);
@@ -220,7 +226,8 @@ impl Code {
         };
         let does = match &next {
             [Next::Sql(one), Next::Sql(other)] => {
-                let [left, right] = [(0, one), (1, other)].map(|(place, asked)| run.names[place].hide_sql(&kinds, &asked.sql));
+                let [left, right] =
+                    [(0, one), (1, other)].map(|(place, asked)| run.names[place].hide_sql(&kinds, &asked.sql));
                 if left.text != right.text || left.params.len() != right.params.len() || one.session != other.session {
                     return (differ(&next), kinds, Vec::new());
                 }
@@ -229,7 +236,8 @@ impl Code {
                 let mut place = 0;
                 while place < left.params.len() {
                     // A value that was drawn in this very statement may stand in it twice.
-                    let [now, then] = [(0, &left), (1, &right)].map(|(side, sql)| run.names[side].hide(&kinds, &sql.params[place]));
+                    let [now, then] =
+                        [(0, &left), (1, &right)].map(|(side, sql)| run.names[side].hide(&kinds, &sql.params[place]));
                     agreed.params[place] = match drawn::compare(&now, &then) {
                         Pair::Same(value) => value,
                         Pair::Inside(now, then) => {
@@ -260,7 +268,8 @@ impl Code {
                 return (does, kinds, clocks);
             }
             [Next::Answer(Some(one)), Next::Answer(Some(other))] => loop {
-                let [left, right] = [(0, one), (1, other)].map(|(side, response)| run.names[side].hide_response(&kinds, response));
+                let [left, right] =
+                    [(0, one), (1, other)].map(|(side, response)| run.names[side].hide_response(&kinds, response));
                 if left == right {
                     break Does::Answer(left);
                 }

@@ -197,7 +197,9 @@ impl Conversation {
     /// As [`Conversation::next`].
     pub(crate) fn answer(&mut self, reply: Result<Rows, SqlError>) -> Result<(), Refusal> {
         self.asked = false;
-        let Some((sql, then)) = self.held.pop_front() else { return Ok(()) };
+        let Some((sql, then)) = self.held.pop_front() else {
+            return Ok(());
+        };
         if let Err(error) = &reply
             && matches!(error.code, SqlState::CONNECTION_FAILURE | SqlState::ADMIN_SHUTDOWN)
         {
@@ -264,11 +266,20 @@ impl Conversation {
     fn start(&mut self, startup: &Startup) {
         self.context.awaiting_frontend_startup = false;
         self.put(&Authentication::Ok);
-        let options = startup.parameters.get("options").map(String::as_str).unwrap_or_default();
-        let given = startup.parameters.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let options = startup
+            .parameters
+            .get("options")
+            .map(String::as_str)
+            .unwrap_or_default();
+        let given = startup
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
         for (name, value) in given.chain(told::options(options)) {
             let name = name.to_ascii_lowercase();
-            if !matches!(name.as_str(), "user" | "database" | "options" | "replication") && !self.is_harmless(&name, &value) {
+            if !matches!(name.as_str(), "user" | "database" | "options" | "replication")
+                && !self.is_harmless(&name, &value)
+            {
                 self.marked = true;
                 let quoted = value.replace('\'', "''");
                 self.first.push(Sql::new(format!("SET {name} = '{quoted}'")));
@@ -334,12 +345,16 @@ impl Conversation {
             self.ready();
             return Ok(());
         };
-        if let Some(counted) = before.iter().find(|one| matches!(one.does, Does::Counts(_) | Does::Shows)) {
+        if let Some(counted) = before
+            .iter()
+            .find(|one| matches!(one.does, Does::Counts(_) | Does::Shows))
+        {
             let statement = told::short(&counted.text);
             return Err(Refusal::Message { statement });
         }
         if self.status != TransactionStatus::Error {
-            let at_once: Option<Vec<(String, Option<Value>)>> = statements.iter().map(|one| self.at_once(one)).collect();
+            let at_once: Option<Vec<(String, Option<Value>)>> =
+                statements.iter().map(|one| self.at_once(one)).collect();
             if let Some(answers) = at_once {
                 for (described, (tag, value)) in statements.iter().zip(answers) {
                     if let Some(value) = value {
@@ -403,7 +418,10 @@ impl Conversation {
         let mut described = match self.look_at(&parse.query, &declared)? {
             Ok(described) => described,
             Err(_) => {
-                self.hold(Sql::new(parse.query.as_str()), Then::Unprepared(told::short(&parse.query)));
+                self.hold(
+                    Sql::new(parse.query.as_str()),
+                    Then::Unprepared(told::short(&parse.query)),
+                );
                 return Ok(());
             }
         };
@@ -424,7 +442,11 @@ impl Conversation {
             self.refuse(&SqlError::new(SqlState(*b"26000"), message));
             return Ok(());
         };
-        let types = prepared.0.as_ref().map(|described| described.params.as_slice()).unwrap_or_default();
+        let types = prepared
+            .0
+            .as_ref()
+            .map(|described| described.params.as_slice())
+            .unwrap_or_default();
         if types.len() != bind.parameters.len() {
             let message = format!(
                 "bind message supplies {} parameters, but prepared statement \"{name}\" requires {}",
@@ -456,7 +478,8 @@ impl Conversation {
             rows: None,
             affected: 0,
         };
-        self.portals.insert(bind.portal_name.clone().unwrap_or_default(), portal);
+        self.portals
+            .insert(bind.portal_name.clone().unwrap_or_default(), portal);
         self.put(&BindComplete::new());
         Ok(())
     }
@@ -475,7 +498,10 @@ impl Conversation {
                 b'S' => (*b"26000", "prepared statement"),
                 _ => (*b"34000", "portal"),
             };
-            self.refuse(&SqlError::new(SqlState(code), format!("{what} \"{name}\" does not exist")));
+            self.refuse(&SqlError::new(
+                SqlState(code),
+                format!("{what} \"{name}\" does not exist"),
+            ));
             return;
         };
         let described = prepared.0.as_ref();
@@ -493,7 +519,10 @@ impl Conversation {
         let name = execute.name.clone().unwrap_or_default();
         let most = usize::try_from(execute.max_rows).unwrap_or(0);
         let Some(portal) = self.portals.get(&name) else {
-            self.refuse(&SqlError::new(SqlState(*b"34000"), format!("portal \"{name}\" does not exist")));
+            self.refuse(&SqlError::new(
+                SqlState(*b"34000"),
+                format!("portal \"{name}\" does not exist"),
+            ));
             return Ok(());
         };
         if portal.rows.is_some() {
@@ -530,12 +559,18 @@ impl Conversation {
 
     fn executed(&mut self, name: &str, most: usize, sql: &Sql, reply: Result<Rows, SqlError>) -> Result<(), Refusal> {
         let Some(portal) = self.portals.get_mut(name) else {
-            return Err(Refusal::Protocol(format!("`{}` has lost its portal", told::short(&sql.text))));
+            return Err(Refusal::Protocol(format!(
+                "`{}` has lost its portal",
+                told::short(&sql.text)
+            )));
         };
         let prepared = portal.prepared.clone();
         match reply {
             Err(error) => {
-                let ends = prepared.0.as_ref().is_some_and(|one| matches!(one.does, Does::Commits { .. }));
+                let ends = prepared
+                    .0
+                    .as_ref()
+                    .is_some_and(|one| matches!(one.does, Does::Commits { .. }));
                 match ends {
                     true => self.status = TransactionStatus::Idle,
                     false => self.fail_transaction(),
@@ -553,7 +588,9 @@ impl Conversation {
 
     /// Sends what is left of a portal's rows, or as many as the client wants.
     fn rows(&mut self, name: &str, most: usize) -> Result<(), Refusal> {
-        let Some(portal) = self.portals.get_mut(name) else { return Ok(()) };
+        let Some(portal) = self.portals.get_mut(name) else {
+            return Ok(());
+        };
         let (prepared, formats, affected) = (portal.prepared.clone(), portal.formats.clone(), portal.affected);
         let rows = portal.rows.get_or_insert_default();
         let count = match most {

@@ -56,7 +56,9 @@ impl Desk {
         inner.asked += 1;
         let order = inner.asked;
         let taken: Vec<u8> = inner.lines.values().map(|line| line.session).collect();
-        let free = (0..=u8::MAX).find(|session| !taken.contains(session)).unwrap_or(u8::MAX);
+        let free = (0..=u8::MAX)
+            .find(|session| !taken.contains(session))
+            .unwrap_or(u8::MAX);
         let line = inner.lines.entry(connection).or_insert_with(|| Line {
             session: free,
             ..Line::default()
@@ -75,7 +77,9 @@ impl Desk {
     pub(super) async fn answer_for(&self, connection: i32) -> Result<Rows, SqlError> {
         poll_fn(|context| {
             let mut inner = self.inner();
-            let Some(line) = inner.lines.get_mut(&connection) else { return Poll::Pending };
+            let Some(line) = inner.lines.get_mut(&connection) else {
+                return Poll::Pending;
+            };
             match line.answer.take() {
                 Some(answer) => Poll::Ready(answer),
                 None => {
@@ -109,7 +113,12 @@ impl Desk {
     /// The statement that came first of those that wait, and how many wait.
     pub(crate) fn first(&self) -> Option<(Asked, usize)> {
         let inner = self.inner();
-        let waiting = || inner.lines.values().filter_map(|line| Some((line, line.asks.as_ref()?)));
+        let waiting = || {
+            inner
+                .lines
+                .values()
+                .filter_map(|line| Some((line, line.asks.as_ref()?)))
+        };
         let (line, (_, sql)) = waiting().min_by_key(|(_, (order, _))| *order)?;
         let asked = Asked {
             session: line.session,
@@ -122,7 +131,10 @@ impl Desk {
     pub(crate) fn answer(&self, session: u8, answer: Result<Rows, SqlError>) {
         let mut inner = self.inner();
         inner.stirs += 1;
-        let line = inner.lines.values_mut().find(|line| line.session == session && line.asks.is_some());
+        let line = inner
+            .lines
+            .values_mut()
+            .find(|line| line.session == session && line.asks.is_some());
         if let Some(line) = line {
             line.asks = None;
             line.answer = Some(answer);

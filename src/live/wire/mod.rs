@@ -5,6 +5,8 @@
 
 mod conversation;
 mod desk;
+#[cfg(test)]
+mod tests;
 mod told;
 mod values;
 
@@ -53,12 +55,7 @@ async fn serve(mut stream: UnixStream, mut talk: Conversation, number: i32, desk
     desk.forget(number);
 }
 
-async fn converse(
-    stream: &mut UnixStream,
-    talk: &mut Conversation,
-    number: i32,
-    desk: &Desk,
-) -> Result<(), Refusal> {
+async fn converse(stream: &mut UnixStream, talk: &mut Conversation, number: i32, desk: &Desk) -> Result<(), Refusal> {
     let mut open = true;
     let mut bytes = BytesMut::with_capacity(8192);
     loop {

@@ -63,11 +63,17 @@ pub(super) fn options(text: &str) -> Vec<(String, String)> {
         }
     }
     words.push(word);
-    let set = words.iter().filter(|word| !word.is_empty() && *word != "-c").filter_map(|word| {
-        let word = word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).unwrap_or(word);
-        let (name, value) = word.split_once('=')?;
-        Some((name.replace('-', "_"), value.to_owned()))
-    });
+    let set = words
+        .iter()
+        .filter(|word| !word.is_empty() && *word != "-c")
+        .filter_map(|word| {
+            let word = word
+                .strip_prefix("--")
+                .or_else(|| word.strip_prefix("-c"))
+                .unwrap_or(word);
+            let (name, value) = word.split_once('=')?;
+            Some((name.replace('-', "_"), value.to_owned()))
+        });
     set.collect()
 }
 

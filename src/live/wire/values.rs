@@ -1,7 +1,7 @@
 //! Values on the wire: type numbers, and the text and binary forms of parameters and results.
 
-use bigdecimal::num_bigint::{BigInt, Sign};
 use bigdecimal::BigDecimal;
+use bigdecimal::num_bigint::{BigInt, Sign};
 use pgwire::messages::data::{FORMAT_CODE_BINARY, FORMAT_CODE_TEXT};
 use uuid::Uuid;
 
@@ -182,9 +182,7 @@ fn from_binary(bytes: &[u8], ty: &Type) -> Result<Value, ValueError> {
 }
 
 fn fixed<const N: usize>(bytes: &[u8], ty: &Type) -> Result<[u8; N], ValueError> {
-    bytes
-        .try_into()
-        .map_err(|_| ValueError::Malformed(ty.plain_name()))
+    bytes.try_into().map_err(|_| ValueError::Malformed(ty.plain_name()))
 }
 
 fn to_binary(value: &Value, ty: &Type, settings: &Settings) -> Result<Vec<u8>, ValueError> {
@@ -283,7 +281,10 @@ fn numeric_to(number: &BigDecimal) -> Option<Vec<u8>> {
     let (sign, digits) = (digits.sign(), digits.magnitude().to_string());
     let shown = scale.max(0) as usize;
     let (mut whole, mut part) = match scale {
-        ..=0 => (format!("{digits}{}", "0".repeat(scale.unsigned_abs() as usize)), String::new()),
+        ..=0 => (
+            format!("{digits}{}", "0".repeat(scale.unsigned_abs() as usize)),
+            String::new(),
+        ),
         _ if digits.len() > shown => {
             let (whole, part) = digits.split_at(digits.len() - shown);
             (whole.to_owned(), part.to_owned())
@@ -298,7 +299,10 @@ fn numeric_to(number: &BigDecimal) -> Option<Vec<u8>> {
         part.push('0');
     }
     let text = format!("{whole}{part}");
-    let groups = text.as_bytes().chunks(4).map(|group| std::str::from_utf8(group).ok()?.parse::<i16>().ok());
+    let groups = text
+        .as_bytes()
+        .chunks(4)
+        .map(|group| std::str::from_utf8(group).ok()?.parse::<i16>().ok());
     let mut groups: Vec<i16> = groups.collect::<Option<_>>()?;
     let mut weight = (whole.len() / 4) as i16 - 1;
     while groups.last() == Some(&0) {
@@ -357,9 +361,19 @@ mod tests {
             (Value::text("ü"), Type::Varchar(None)),
             (Value::Timestamp(1_700_000_000_123_456), Type::Timestamptz(None)),
             (Value::Date(-3), Type::Date),
-            (Value::Interval(Interval { months: 1, days: -2, micros: 3 }), Type::Interval),
+            (
+                Value::Interval(Interval {
+                    months: 1,
+                    days: -2,
+                    micros: 3,
+                }),
+                Type::Interval,
+            ),
             (Value::Uuid(uuid::Uuid::from_u128(7)), Type::Uuid),
-            (Value::Array([Value::Int(1), Value::Null].into()), Type::Array(Type::Int4.into())),
+            (
+                Value::Array([Value::Int(1), Value::Null].into()),
+                Type::Array(Type::Int4.into()),
+            ),
             (Value::Null, Type::Text),
         ];
         for (value, ty) in cases {
@@ -375,7 +389,13 @@ mod tests {
     #[test]
     fn bytes_that_are_no_such_value_are_an_error() {
         let read = |bytes: &[u8], ty: Type| read(Some(bytes), &ty, FORMAT_CODE_BINARY, &Settings::reports());
-        for ty in [Type::Int4, Type::Uuid, Type::Numeric(None), Type::Jsonb, Type::Array(Type::Int4.into())] {
+        for ty in [
+            Type::Int4,
+            Type::Uuid,
+            Type::Numeric(None),
+            Type::Jsonb,
+            Type::Array(Type::Int4.into()),
+        ] {
             assert!(read(&[1, 2, 3], ty).is_err());
         }
         assert!(type_of(142).is_err(), "xml");

@@ -68,7 +68,10 @@ impl Database {
     pub fn describe(&self, sql: &str, declared: &[Type]) -> Result<Vec<Described>, QueryError> {
         let text: Arc<str> = sql.into();
         let catalog = self.catalog();
-        let message = catalog.plans.get(&text, || Message::parse(&text)).map_err(Refused::from)?;
+        let message = catalog
+            .plans
+            .get(&text, || Message::parse(&text))
+            .map_err(Refused::from)?;
         let mut all = Vec::new();
         for planned in &message.statements {
             let mut described = Described {
@@ -139,7 +142,10 @@ fn settled(ty: &Type) -> Type {
 }
 
 fn begins(text: &str) -> &'static str {
-    let starts = text.trim_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("start"));
+    let starts = text
+        .trim_start()
+        .get(..5)
+        .is_some_and(|word| word.eq_ignore_ascii_case("start"));
     if starts { "START TRANSACTION" } else { "BEGIN" }
 }
 
@@ -176,7 +182,10 @@ mod tests {
         let columns: Vec<&str> = insert.columns.iter().map(|(name, _)| &**name).collect();
         assert_eq!(columns, ["created", "id"]);
         assert_eq!(describe("start transaction").does, Does::Begins("START TRANSACTION"));
-        assert_eq!(describe("create unique index on users (email)").does, Does::Other("CREATE INDEX".into()));
+        assert_eq!(
+            describe("create unique index on users (email)").does,
+            Does::Other("CREATE INDEX".into())
+        );
         assert_eq!(describe("commit").does, Does::Commits { chain: false });
         assert!(database.describe("SELECT nothing FROM users", &[]).is_err());
         assert!(database.describe("COPY users FROM STDIN", &[]).is_err());
