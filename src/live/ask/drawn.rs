@@ -26,6 +26,8 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(super) struct Names(pub(super) Vec<Value>);
 
+const LETTERS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+
 /// Shorter texts are too likely to be there by chance.
 const SHORTEST: usize = 8;
 /// So are smaller numbers.
@@ -49,19 +51,16 @@ pub(super) fn own(kind: Kind, fresh: &Value) -> Value {
     match kind {
         Kind::Uuid => fresh.clone(),
         Kind::Text(length) => {
-            // Who draws is at the front and how often at the end: a short text needs both in each of its characters.
-            let bits = match length {
-                32.. => bits,
-                _ => u128::from(scattered(bits)),
+            // Who asks, in front, and how often, at the end: nobody else has both. The shortest text has just room for them.
+            let name = ((bits >> 96) as u64) << 16 | (bits as u64 & 0xffff);
+            let told = match length {
+                ..12 => (0..8)
+                    .map(|place| LETTERS[(name >> (place * 6)) as usize & 63])
+                    .map(char::from)
+                    .collect(),
+                _ => format!("{name:012x}"),
             };
-            let hex = format!("{bits:032x}");
-            let mixed: String = hex
-                .chars()
-                .rev()
-                .chain("0".repeat(length.saturating_sub(32)).chars())
-                .take(length)
-                .collect();
-            Value::text(mixed)
+            Value::text(format!("{told:0<length$}"))
         }
         Kind::Int(small) => {
             let mixed = ((bits >> 96) as u64)
@@ -299,6 +298,7 @@ mod tests {
     fn what_two_processes_draw_is_never_the_same() {
         for kind in [
             Kind::Uuid,
+            Kind::Text(8),
             Kind::Text(12),
             Kind::Text(40),
             Kind::Int(true),

@@ -5,6 +5,8 @@
 
 mod conversation;
 mod desk;
+#[cfg(test)]
+mod tests;
 mod told;
 mod values;
 
