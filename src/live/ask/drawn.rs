@@ -72,14 +72,6 @@ pub(super) fn own(kind: Kind, fresh: &Value) -> Value {
     }
 }
 
-/// The two halves in one number, each bit of both in all of it (the finisher of SplitMix64).
-fn scattered(bits: u128) -> u64 {
-    let mut mixed = ((bits >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ bits as u64;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 impl Names {
     /// The same with stand-ins for drawn values.
     pub(super) fn hide(&self, kinds: &[Kind], value: &Value) -> Value {
