@@ -245,11 +245,7 @@ impl Wires {
         if let Some((place, _)) = messages.iter().find(|(place, _)| self.busy(*place)) {
             return Err(WiresError::Busy { place: *place });
         }
-        let pids: Vec<String> = messages.iter().map(|(place, _)| self.pid(*place).to_string()).collect();
-        let free = format!(
-            "SELECT pid FROM unnest('{{{}}}'::int[]) AS pid WHERE cardinality(pg_catalog.pg_blocking_pids(pid)) = 0",
-            pids.join(",")
-        );
+        let free = self.who_is_free(messages.iter().map(|(place, _)| *place));
         let (lines, control) = (&self.lines, &self.control);
         Ok(self.runtime.block_on(async {
             let mut sessions = Vec::new();
@@ -387,12 +383,17 @@ impl Wires {
                 return Ok(false);
             }
         }
-        let pids: Vec<String> = places.iter().map(|place| self.pid(*place).to_string()).collect();
-        let free = format!(
+        let free = self.who_is_free(places.iter().copied());
+        Ok(self.control(&free).rows("asking who blocks the sessions")?.is_empty())
+    }
+
+    /// The query for those of the sessions that nobody blocks.
+    fn who_is_free(&self, places: impl Iterator<Item = Place>) -> String {
+        let pids: Vec<String> = places.map(|place| self.pid(place).to_string()).collect();
+        format!(
             "SELECT pid FROM unnest('{{{}}}'::int[]) AS pid WHERE cardinality(pg_catalog.pg_blocking_pids(pid)) = 0",
             pids.join(",")
-        );
-        Ok(self.control(&free).rows("asking who blocks the sessions")?.is_empty())
+        )
     }
 
     /// Terminates a session's backend and waits until it has let go of everything.
