@@ -58,7 +58,7 @@ fn essence(finding: &Finding) -> impl PartialEq + std::fmt::Debug + use<> {
 fn reductions_and_threads_change_nothing() {
     let mut compared = 0;
     for scenario in scenarios() {
-        let system = survey(&scenario.system, MOST_STATES);
+        let system = survey(&scenario.system, MOST_STATES, None);
         let plain = explore(&system, &limited(Options::plain(), MOST_STATES));
         if plain.evidence != Evidence::Exhausted {
             continue;
@@ -88,7 +88,7 @@ fn reductions_and_threads_change_nothing() {
 fn stateright_counts_the_same_states() {
     let mut compared = 0;
     for scenario in scenarios() {
-        let system = survey(&scenario.system, MOST_COUNTED);
+        let system = survey(&scenario.system, MOST_COUNTED, None);
         let plain = explore(&system, &limited(Options::plain(), MOST_COUNTED));
         if plain.evidence != Evidence::Exhausted {
             continue;
@@ -111,7 +111,7 @@ fn stateright_counts_the_same_states() {
 fn classes_reach_every_outcome() {
     let mut compared = 0;
     for scenario in scenarios() {
-        let found = classes(&survey(&scenario.system, MOST_COUNTED), MOST_CLASSES);
+        let found = classes(&survey(&scenario.system, MOST_COUNTED, None), MOST_CLASSES);
         if !found.complete {
             continue;
         }

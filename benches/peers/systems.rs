@@ -76,7 +76,7 @@ pub(crate) fn system(name: Name, design: Design) -> System {
     let scenario = read.ok().and_then(|scenarios| scenarios.into_iter().next());
     let system = scenario.expect("the scenarios of this bench are right").system;
     // Every peer stops statements where somebody could notice.
-    survey(&system, u64::MAX)
+    survey(&system, u64::MAX, None)
 }
 
 fn text(name: Name, design: Design) -> String {

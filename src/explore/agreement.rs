@@ -6,8 +6,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::statements;
 use super::toy::{Op, ToySpec, lost_update};
-use super::{Evidence, Finding, Limit, Options, Verdict, brute_force, explore};
-use crate::system::{Fault, FaultBudget, Role, System};
+use super::{Evidence, Finding, Limit, Options, Verdict, brute_force, explore, survey};
+use crate::system::{Fault, FaultBudget, Points, Role, System};
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let name = prop_oneof![Just("a"), Just("b")];
@@ -341,6 +341,16 @@ fn a_limit_of_time_covers_the_refining_too() {
             .counterexample()
             .is_some_and(|found| found.shortest && found.decisive.is_some())
     );
+}
+
+/// Drivers that run one schedule after the other find out first where statements need to be stopped: that is in their time, too.
+#[test]
+fn a_limit_of_time_covers_the_survey_too() {
+    draw(statements::systems(), 3, 4, |system| {
+        let survey = |time| survey(system, u64::MAX, time).points().clone();
+        assert_eq!(survey(Some(std::time::Duration::ZERO)), Points::All);
+        assert!(matches!(survey(None), Points::Seen(_)));
+    });
 }
 
 #[test]

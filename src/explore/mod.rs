@@ -39,21 +39,23 @@ pub use verdict::{
     Bounds, Counterexample, Driver, Evidence, Finding, Inside, Judged, Limit, Miss, Reached, Stats, Verdict, counted,
 };
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::system::{Points, Seen, System};
 use parts::Parts;
 use search::Search;
 use symmetry::Alike;
 
-/// The same system with its statements stopped only where somebody could notice, for drivers that take one run after the other. Where that takes more than so many states
-/// to find out, they are stopped everywhere.
-pub fn survey(system: &System, most_states: u64) -> System {
+/// The same system with its statements stopped only where somebody could notice, for drivers that take one run after the other. Where that takes more than so many states,
+/// or longer, to find out, they are stopped everywhere.
+pub fn survey(system: &System, most_states: u64, max_time: Option<Duration>) -> System {
+    let started = Instant::now();
     if *system.points() != Points::All {
         return system.clone();
     }
     let options = Options {
         max_states: Some(most_states),
+        max_time,
         ..Options::default()
     };
     let mut seen = Seen::default();
@@ -61,7 +63,7 @@ pub fn survey(system: &System, most_states: u64) -> System {
         let surveyed = system.with_points(Points::Seen(seen.clone()));
         let parts = Parts::default();
         let alike = Alike::of(&surveyed);
-        let search = Search::run(&surveyed, &parts, alike.as_ref(), None, &options, Instant::now());
+        let search = Search::run(&surveyed, &parts, alike.as_ref(), None, &options, started);
         if search.unforeseen {
             seen.merge(&search.learned.seen);
             continue;

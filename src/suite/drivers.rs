@@ -1,7 +1,7 @@
 //! The drivers, set up from what a scenario and the user say.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::run::Case;
 use crate::drive::loom::{LoomOptions, loom};
@@ -11,7 +11,7 @@ use crate::drive::shuttle::{ShuttleOptions, shuttle};
 use crate::drive::storm::{Storm, StormOptions, storm};
 use crate::explore::{Driver, Evidence, Finding, Options, Progress, Verdict, explore};
 use crate::scenario::{Limits, MOST_CLIENTS, Scenario};
-use crate::system::{Points, Schedule};
+use crate::system::{Points, Schedule, System};
 use crate::world::database::Database;
 
 /// Runs scenarios with drivers; holds what runs share.
@@ -89,11 +89,12 @@ impl Drivers {
             Driver::Explore => case.explored(self, watch).clone(),
             Driver::Loom => loomed(case, self.max_time(scenario)),
             Driver::Shuttle => {
+                let (system, max_time) = surveyed(case, self.max_time(scenario));
                 let options = ShuttleOptions {
-                    max_time: self.max_time(scenario),
+                    max_time,
                     ..shuttle_options(&scenario.limits)
                 };
-                shuttle(case.surveyed(), &options)
+                shuttle(system, &options)
             }
             Driver::Storm => storms(scenario, self.max_time(scenario)),
             Driver::Postgres => {
@@ -145,6 +146,13 @@ impl Drivers {
     }
 }
 
+/// The system with its statements stopped where somebody could notice, and what is left of a driver's time after that was found out.
+fn surveyed(case: &Case, max_time: Option<Duration>) -> (&System, Option<Duration>) {
+    let started = Instant::now();
+    let system = case.surveyed(max_time);
+    (system, max_time.map(|most| most.saturating_sub(started.elapsed())))
+}
+
 /// loom. Where nobody asked for it by name it is a second opinion that must not cost more than the first: it runs without a bound on preemptions, and
 /// what it can't exhaust within [`LOOM_BUDGET`] schedules is skipped.
 fn loomed(case: &Case, max_time: Option<Duration>) -> Finding {
@@ -152,12 +160,13 @@ fn loomed(case: &Case, max_time: Option<Duration>) -> Finding {
     let limits = &scenario.limits;
     let asked = scenario.drivers_named || limits.preemptions.is_some() || limits.schedules.is_some();
     let mut options = loom_options(limits);
-    options.max_time = max_time;
+    let (system, left) = surveyed(case, max_time);
+    options.max_time = left;
     if !asked {
         options.max_permutations = LOOM_BUDGET;
         options.preemptions = vec![None];
     }
-    let finding = loom(case.surveyed(), &options);
+    let finding = loom(system, &options);
     match finding.evidence {
         Evidence::Truncated { limit } if !asked && finding.verdict == Verdict::Unknown => {
             let reason =

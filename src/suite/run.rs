@@ -6,6 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
+use std::time::Duration;
 
 use super::drivers::{Drivers, Watch};
 use super::results::{Record, Results};
@@ -38,9 +39,9 @@ impl Case {
     }
 
     /// The system with its statements stopped only where somebody could notice.
-    pub(super) fn surveyed(&self) -> &System {
+    pub(super) fn surveyed(&self, max_time: Option<Duration>) -> &System {
         self.surveyed
-            .get_or_init(|| survey(&self.scenario.system, MOST_SURVEYED))
+            .get_or_init(|| survey(&self.scenario.system, MOST_SURVEYED, max_time))
     }
 
     /// Runs one driver. A driver that panics is an error of ours, and is told as one.
