@@ -15,10 +15,10 @@ use super::promise::{
 };
 use super::{Choice, Conflict, Handler, Parameter, Promise, Setup};
 use crate::machine::service::Answer;
-use crate::machine::{Request, Sql};
+use crate::machine::{Effect, Request, Sql};
 use crate::system::{Role, Spec, When};
 use crate::value::Value;
-use crate::world::provider::{Api, PROVIDER, Provider, keyed};
+use crate::world::provider::{Api, KEY_IN_USE, PROVIDER, Provider, keyed};
 use crate::world::service::Provided;
 
 /// Asks for the user's customer.
@@ -35,6 +35,17 @@ const CHOICES: &[Choice] = &[
         &[
             named("per_user", "the user's id: the same user never gets a second customer"),
             named("none", "none"),
+        ],
+    ),
+    choice(
+        "key_in_use",
+        "what is done when the provider still executes another request with the key (409)",
+        &[
+            named(
+                "waits",
+                "it asks again after a while, as the provider's own client does",
+            ),
+            named("fails", "it is answered 503, and the caller may try again"),
         ],
     ),
     choice(
@@ -109,14 +120,16 @@ impl Handler for CustomerMapping {
     }
 
     fn build(&self, setup: &Setup) -> Result<Spec, Conflict> {
-        let (keyed, adopts) = (
+        let (keyed, waits, adopts) = (
             setup.is("provider_key", "per_user"),
+            setup.is("key_in_use", "waits"),
             setup.is("lost_race", "adopts_the_winner"),
         );
         let inserts = small(&setup.parameters, "insert_attempts");
         let open = move |request: &Request| Find {
             user: field(request, "user"),
             keyed,
+            waits,
             adopts,
             inserts,
         };
@@ -181,6 +194,7 @@ impl Handler for CustomerMapping {
 struct Find {
     user: Arc<str>,
     keyed: bool,
+    waits: bool,
     adopts: bool,
     inserts: u8,
 }
@@ -207,9 +221,13 @@ impl Find {
         scene.at("creating the customer");
         let create = Api::create_customer(&self.user);
         let create = if self.keyed { keyed(create, &self.user) } else { create };
-        let customer = match scene.call(create)? {
-            Ok(answer @ Answer::Ok(_)) => answer.get("id").cloned().unwrap_or_default(),
-            Ok(Answer::Refused { .. }) | Err(_) => return Ok(None),
+        let customer = loop {
+            match scene.call(create.clone())? {
+                Ok(answer @ Answer::Ok(_)) => break answer.get("id").cloned().unwrap_or_default(),
+                // The back-off is taken to be longer than the provider needs.
+                Ok(Answer::Refused { code, .. }) if self.waits && &*code == KEY_IN_USE => scene.sleep(Effect::IDLE)?,
+                Ok(Answer::Refused { .. }) | Err(_) => return Ok(None),
+            }
         };
         scene.at("storing the mapping");
         if self.store(scene, &customer)? {

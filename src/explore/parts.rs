@@ -106,7 +106,7 @@ impl Known {
             Status::Ready(Effect::Respond(_) | Effect::Spawn { .. }) => ends(Reply::Went),
             Status::Ready(Effect::Sleep(span)) => *span <= 0 && ends(Reply::Went),
             Status::Ready(Effect::Done) => true,
-            Status::Arriving(reply) => ends(reply.clone()),
+            Status::Arriving { reply, .. } => ends(reply.clone()),
             Status::Awaiting {
                 answer: Some(answer), ..
             } => ends(Reply::Response(answer.clone())),

@@ -78,7 +78,7 @@ impl System {
                 .services
                 .get(&call.service)
                 .is_none_or(|service| service.get().ready(call, state.world.now)),
-            Status::Ready(_) | Status::Arriving(_) | Status::Stopped { .. } => true,
+            Status::Ready(_) | Status::Arriving { .. } | Status::Stopped { .. } => true,
             Status::Awaiting { answer, .. } => answer.is_some(),
             Status::Blocked { .. } | Status::Sleeping(_) | Status::Orphaned | Status::Finished | Status::Crashed => {
                 false

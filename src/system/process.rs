@@ -67,7 +67,12 @@ pub enum Status {
         answer: Option<Result<Response, NoAnswer>>,
     },
     /// A reply is on its way.
-    Arriving(Reply),
+    Arriving {
+        /// The reply.
+        reply: Reply,
+        /// What the call holds at its service until then.
+        holds: Option<Held>,
+    },
     /// It sleeps until this moment of virtual time, in microseconds.
     Sleeping(i64),
     /// It crashed while its statement waits in the database, which does not know yet.
@@ -76,6 +81,22 @@ pub enum Status {
     Finished,
     /// It has crashed, for good.
     Crashed,
+}
+
+impl Status {
+    /// Whether it waits for the answer of a call that holds this.
+    pub(super) fn holds(&self, held: &Held) -> bool {
+        matches!(self, Status::Arriving { holds: Some(holds), .. } if holds == held)
+    }
+}
+
+/// What a call holds at a service until its caller has the answer: an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    /// The service.
+    pub service: Arc<str>,
+    /// What is held, as the service names it.
+    pub key: Arc<str>,
 }
 
 impl Process {

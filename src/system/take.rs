@@ -6,7 +6,7 @@ use super::courier::Courier;
 use super::footprint::{Footprint, Resource};
 use super::own;
 use super::points::Log;
-use super::process::{Process, Role, Status};
+use super::process::{Held, Process, Role, Status};
 use super::step::{Action, Fault};
 use super::trace::Event;
 use super::{State, System};
@@ -16,6 +16,7 @@ use crate::machine::{
 };
 use crate::value::Value;
 use crate::world::database::DbEvent;
+use crate::world::service::InUse;
 
 /// What a step did and what it touched.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -68,7 +69,12 @@ impl Run<'_> {
         match std::mem::replace(&mut process.status, Status::Finished) {
             Status::Ready(effect) => self.effect(pid, effect, Luck::Good),
             Status::Stopped { lose, orphaned } => self.go_on(pid, lose, orphaned),
-            Status::Arriving(reply) => self.receive(pid, reply),
+            Status::Arriving { reply, holds } => {
+                if let Some(Held { service, key }) = holds {
+                    self.touch(Resource::Service(service, key), true);
+                }
+                self.receive(pid, reply);
+            }
             Status::Awaiting {
                 answer: Some(answer), ..
             } => self.receive(pid, Reply::Response(answer)),
@@ -253,11 +259,37 @@ impl Run<'_> {
         let Some(service) = self.state.world.services.get_mut(&call.service) else {
             let reply = Reply::Service(Err(NoAnswer::Unavailable));
             self.did(pid, Effect::Call(call), None);
-            self.edit(pid).status = Status::Arriving(reply);
+            self.arriving(pid, reply, None);
             return;
         };
         let keys = service.get().touches(&call);
-        let (answer, deliveries) = service.change(|service| (service.call(pid, &call, now), service.deliveries()));
+        let (first, busy) = match service.get().in_use(&call, now) {
+            Some(InUse { by, key, answer }) => {
+                let held = Held {
+                    service: call.service.clone(),
+                    key,
+                };
+                let first = self.state.processes.get(&by);
+                let waits = first.is_some_and(|first| first.status.holds(&held));
+                // That it may be told so is the rarer way: most answers are kept by the time somebody asks again.
+                (Some(by), (waits && self.branch.choose(2) == 1).then_some(answer))
+            }
+            None => (None, None),
+        };
+        let (answer, deliveries) = match busy {
+            Some(answer) => (Ok(answer), Vec::new()),
+            None => service.change(|service| (service.call(pid, &call, now), service.deliveries())),
+        };
+        let holds = match service.get().in_use(&call, now) {
+            Some(InUse { by, key, .. }) if by == pid => Some(Held {
+                service: call.service.clone(),
+                key,
+            }),
+            _ => None,
+        };
+        if let Some(first) = first {
+            self.touch(Resource::Process(first), false);
+        }
         for (key, write) in keys {
             self.touch(Resource::Service(call.service.clone(), key), write);
         }
@@ -272,18 +304,22 @@ impl Run<'_> {
         } else {
             answer
         };
-        self.edit(pid).status = Status::Arriving(Reply::Service(answer));
+        self.arriving(pid, Reply::Service(answer), holds);
+    }
+
+    fn arriving(&mut self, pid: Pid, reply: Reply, holds: Option<Held>) {
+        self.edit(pid).status = Status::Arriving { reply, holds };
     }
 
     fn send(&mut self, pid: Pid, request: Request, luck: Luck) {
         self.did(pid, Effect::Send(request.clone()), None);
         if luck == Luck::RequestLost {
-            self.edit(pid).status = Status::Arriving(Reply::Response(Err(NoAnswer::TimedOut)));
+            self.arriving(pid, Reply::Response(Err(NoAnswer::TimedOut)), None);
             return;
         }
         let Some(endpoint) = self.system.spec.endpoints.get(&request.endpoint) else {
             let answer = Response::new(404, "no such endpoint");
-            self.edit(pid).status = Status::Arriving(Reply::Response(Ok(answer)));
+            self.arriving(pid, Reply::Response(Ok(answer)), None);
             return;
         };
         let (program, role) = ((endpoint.open)(&request), endpoint.role);
@@ -298,7 +334,10 @@ impl Run<'_> {
         }
         self.edit(pid).status = match first {
             Some(child) => Status::Awaiting { child, answer: None },
-            None => Status::Arriving(Reply::Response(Err(NoAnswer::Unavailable))),
+            None => Status::Arriving {
+                reply: Reply::Response(Err(NoAnswer::Unavailable)),
+                holds: None,
+            },
         };
     }
 

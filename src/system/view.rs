@@ -310,7 +310,7 @@ impl Status {
     /// What the table `processes` says of it.
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Status::Ready(_) | Status::Arriving(_) => "running",
+            Status::Ready(_) | Status::Arriving { .. } => "running",
             Status::Stopped { orphaned: false, .. } => "running",
             Status::Blocked { .. } => "blocked",
             Status::Awaiting { .. } => "waiting",

@@ -33,6 +33,12 @@ pub trait Service: Debug + Send + Sync {
         false
     }
 
+    /// Of a call that wants what an earlier one may still hold (an idempotency key): whose it is, and what the call may be told as long as that one has no
+    /// answer. Asked again after the call: what is then in use by the caller itself is held until its answer has arrived.
+    fn in_use(&self, _call: &Call, _now: i64) -> Option<InUse> {
+        None
+    }
+
     /// Webhooks that the last call made due; they are delivered by processes of the environment. Taken once.
     fn deliveries(&mut self) -> Vec<Delivery> {
         Vec::new()
@@ -65,6 +71,17 @@ pub trait Service: Debug + Send + Sync {
     fn tables(&self) -> Vec<VirtualTable> {
         Vec::new()
     }
+}
+
+/// What an earlier call may still hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// The process that made the earlier call.
+    pub by: Pid,
+    /// What it holds.
+    pub key: Arc<str>,
+    /// What the later call may be told.
+    pub answer: Answer,
 }
 
 trait Erased: Service {

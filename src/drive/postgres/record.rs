@@ -76,7 +76,10 @@ impl Record {
             )
         };
         match self.status(pid) {
-            Some(Status::Arriving(Reply::Service(answer))) if !self.events.iter().any(lost) => Some(answer),
+            Some(Status::Arriving {
+                reply: Reply::Service(answer),
+                ..
+            }) if !self.events.iter().any(lost) => Some(answer),
             _ => None,
         }
     }

@@ -6,13 +6,18 @@ use super::{Provider, refused};
 use crate::machine::Pid;
 use crate::machine::service::{Answer, Call};
 use crate::value::Value;
+use crate::world::service::InUse;
 
 /// How long a key is kept, in microseconds. The provider promises at least this; a retry after it may charge again.
 pub const KEYS_LAST: i64 = 24 * 3600 * 1_000_000;
 
+/// The code of the refusal (409) while another request with the same key is executing: the caller may ask again, unchanged.
+pub const KEY_IN_USE: &str = "idempotency_key_in_use";
+
 /// What is kept under a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Kept {
+    by: Pid,
     operation: Arc<str>,
     arguments: Vec<(Arc<str>, Value)>,
     answer: Answer,
@@ -22,11 +27,8 @@ pub(super) struct Kept {
 impl Provider {
     /// Executes a call, or gives the kept answer of its key.
     pub(super) fn idempotent(&mut self, caller: Pid, call: &Call, now: i64) -> Answer {
-        // On GET and DELETE a key has no effect.
-        let reads = ["retrieve_intent", "list_intents", "list_events", "delete_customer"];
-        let key = match call.arguments.get("idempotency_key") {
-            Some(key) if !reads.contains(&&*call.operation) => Arc::from(key.to_string()),
-            _ => return self.execute(caller, call, now),
+        let Some(key) = key_of(call) else {
+            return self.execute(caller, call, now);
         };
         if let Some(kept) = self.keys.get(&key).filter(|kept| now - kept.since < KEYS_LAST) {
             return match kept {
@@ -37,17 +39,14 @@ impl Provider {
                     "idempotency_error",
                     "Keys for idempotent requests can only be used with the same parameters they were first used with",
                 ),
-                Kept { since, .. } if now - since < self.settings.latency => refused(
-                    409,
-                    "idempotency_key_in_use",
-                    "There is currently another in-progress request using this key",
-                ),
+                Kept { since, .. } if now - since < self.settings.latency => in_progress(),
                 kept => kept.answer.clone(),
             };
         }
         let answer = self.execute(caller, call, now);
         if is_kept(&answer) {
             let kept = Kept {
+                by: caller,
                 operation: call.operation.clone(),
                 arguments: call.arguments.0.clone(),
                 answer: answer.clone(),
@@ -57,6 +56,34 @@ impl Provider {
         }
         answer
     }
+
+    /// Whose request a call's key may still be executing for: whoever came first with it, until it has the answer.
+    pub(super) fn holder(&self, call: &Call, now: i64) -> Option<InUse> {
+        let key = key_of(call)?;
+        let kept = self.keys.get(&key)?;
+        let same = kept.operation == call.operation && kept.arguments == call.arguments.0;
+        let age = now - kept.since;
+        (same && age < KEYS_LAST && age >= self.settings.latency).then(|| InUse {
+            by: kept.by,
+            key,
+            answer: in_progress(),
+        })
+    }
+}
+
+fn in_progress() -> Answer {
+    refused(
+        409,
+        KEY_IN_USE,
+        "There is currently another in-progress request using this key",
+    )
+}
+
+/// A call's idempotency key. On GET and DELETE a key has no effect.
+fn key_of(call: &Call) -> Option<Arc<str>> {
+    let reads = ["retrieve_intent", "list_intents", "list_events", "delete_customer"];
+    let key = call.arguments.get("idempotency_key")?;
+    (!reads.contains(&&*call.operation)).then(|| Arc::from(key.to_string()))
 }
 
 /// Everything that was executed is kept, failures included; a request that failed validation was not.

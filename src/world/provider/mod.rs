@@ -4,8 +4,8 @@
 //! call causes are couriers of their own: they may overtake the answer, arrive in any order, again, or never.
 //!
 //! Modelled on Stripe's API v1 and its public clients and fakes. **Departures**: an object is named after its idempotency key or, without one, after who asked for
-//! it, not at random; the event log orders what happened within one moment by name; a key is `in use` only for as long as
-//! [`Settings::latency`] says; keys go after exactly [`KEYS_LAST`] (the real floor); what an intent's method does is in the
+//! it, not at random; the event log orders what happened within one moment by name; a key is `in use` for as long as [`Settings::latency`] says, and
+//! after that may be until the answer has arrived at its first caller, or was lost on the way to it; keys go after exactly [`KEYS_LAST`] (the real floor); what an intent's method does is in the
 //! [method's name](intent::Method).
 
 mod event;
@@ -17,14 +17,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use event::{Event, payload};
-pub use idempotency::KEYS_LAST;
 use idempotency::Kept;
+pub use idempotency::{KEY_IN_USE, KEYS_LAST};
 pub use intent::{Charge, Intent, IntentStatus};
 
 use crate::machine::service::{Answer, Call, Delivery};
 use crate::machine::{NoAnswer, Pid};
 use crate::value::Value;
-use crate::world::service::{Service, VirtualTable};
+use crate::world::service::{InUse, Service, VirtualTable};
 
 /// The service's name.
 pub const PROVIDER: &str = "provider";
@@ -253,6 +253,10 @@ impl Provider {
 impl Service for Provider {
     fn call(&mut self, caller: Pid, call: &Call, now: i64) -> Result<Answer, NoAnswer> {
         Ok(self.idempotent(caller, call, now))
+    }
+
+    fn in_use(&self, call: &Call, now: i64) -> Option<InUse> {
+        self.holder(call, now)
     }
 
     fn deliveries(&mut self) -> Vec<Delivery> {
