@@ -338,7 +338,7 @@ pub const COMMANDS: &[Command] = &[
         ("provider", ""),
         &[],
         "Calls the payment provider, with `key` under an idempotency key. A refusal raises its code (`card_declined`); no answer raises `timed_out`, \
-         and the charge may have happened.",
+         and the charge may have happened. A key whose first request still waits for its answer may raise `idempotency_key_in_use` (409).",
         "p := provider create_intent (amount: 1000, currency: 'eur') key 'order-7';",
     ),
     command(
