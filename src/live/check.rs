@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ask::Tally;
 use super::race::has_success;
+use super::together::Company;
 use crate::explore::{Counterexample, Evidence, Finding, Options, Verdict, counted, explore};
 use crate::report::{Lanes, violation};
 use crate::system::{Schedule, System};
@@ -20,6 +21,7 @@ pub struct Findings {
     found: Found,
     expected: Vec<Arc<str>>,
     tally: Tally,
+    company: Company,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ impl Findings {
             found: Found::Mistake(mistake),
             expected: Vec::new(),
             tally: Tally::default(),
+            company: Company::default(),
         }
     }
 
@@ -61,11 +64,17 @@ impl Findings {
             found,
             expected,
             tally: Tally::default(),
+            company: Company::default(),
         }
     }
 
     pub(super) fn asked(mut self, tally: Tally) -> Findings {
         self.tally = tally;
+        self
+    }
+
+    pub(super) fn in_company(mut self, company: Company) -> Findings {
+        self.company = company;
         self
     }
 
@@ -98,6 +107,12 @@ impl Findings {
     }
 
     fn judge(&self, finding: &Finding, told: &[(Arc<str>, String)]) -> Option<String> {
+        if let Some((how, schedule)) = &self.company.parted {
+            return Some(format!(
+                "no verdict: {how}. So the code keeps something outside of the database that requests share (a static, a cache, a mutex, a pool), and what was explored with each \
+                 request by itself says nothing about it. Keep that in the database or in what each request is given.\n\nschedule: {schedule}\n{self}\n"
+            ));
+        }
         let violated = finding.violated();
         let error = finding.verdict == Verdict::Error;
         let unexpected: Vec<&str> = told
@@ -161,6 +176,10 @@ impl fmt::Display for Findings {
             counted(self.tally.histories, "history"),
         );
         write!(f, "; asked {runs}, {histories}")?;
+        if self.company.followed > 0 {
+            let followed = counted(self.company.followed, "schedule");
+            write!(f, "; {followed} followed again with all requests in one process")?;
+        }
         if self.tally.at_once > 1 {
             let most = self.tally.at_once;
             write!(

@@ -18,11 +18,13 @@
 //! at once, the one that was sent first is done first. A cancel request comes too late. Cursors that fetch some rows at a time run to their end at once.
 
 mod ask;
+mod build;
 mod check;
 mod migrations;
 mod outcome;
 mod promise;
 mod race;
+mod together;
 mod wire;
 
 use std::path::Path;

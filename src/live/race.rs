@@ -5,23 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ask::{Code, Learned, Make, Tally};
+use super::ask::{Followed, Learned, Make, Tally, Together};
+use super::build::Built;
 use super::check::{self, Findings};
-use super::promise::{End, Followed, Looked, Unstuck};
-use super::{IntoOutcome, World, migrations};
+use super::promise::{End, Looked};
+use super::{IntoOutcome, World, migrations, together};
 use crate::explore::Options;
-use crate::machine::http::Fields;
-use crate::machine::{Effect, Machine, Program, Reply, Request};
-use crate::system::{
-    Endpoint, Fault, FaultBudget, Invariant, Observation, QueryInvariant, Role, Root, Spec, System, When,
-};
+use crate::machine::Program;
+use crate::system::{Fault, FaultBudget, Invariant, QueryInvariant, When};
 use crate::value::Value;
-use crate::world::database::Database;
-use crate::world::runtime::{RUNTIME, Runtime};
-use crate::world::service::Provided;
-
-/// 2026-01-01 00:00 UTC, in microseconds: when every race begins.
-const START: i64 = 1_767_225_600_000_000;
 
 /// Requests and processes of real code that race with each other, what may go wrong, and what is promised.
 ///
@@ -29,20 +21,20 @@ const START: i64 = 1_767_225_600_000_000;
 #[derive(Debug)]
 #[must_use = "a race is only run by `check`"]
 pub struct Race {
-    name: Arc<str>,
-    scripts: Vec<String>,
-    roots: Vec<(Arc<str>, MakeIt, Kind)>,
-    promises: Vec<Arc<dyn Invariant>>,
-    faults: FaultBudget,
-    retries: u8,
-    expected: Vec<Arc<str>>,
+    pub(super) name: Arc<str>,
+    pub(super) scripts: Vec<String>,
+    pub(super) roots: Vec<(Arc<str>, MakeIt, Kind)>,
+    pub(super) promises: Vec<Arc<dyn Invariant>>,
+    pub(super) faults: FaultBudget,
+    pub(super) retries: u8,
+    pub(super) expected: Vec<Arc<str>>,
     options: Options,
     /// The first thing that is wrong with the test itself.
-    mistake: Option<String>,
+    pub(super) mistake: Option<String>,
 }
 
 #[derive(Clone)]
-struct MakeIt(Make);
+pub(super) struct MakeIt(pub(super) Make);
 
 impl std::fmt::Debug for MakeIt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,7 +44,7 @@ impl std::fmt::Debug for MakeIt {
 
 /// Who starts the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A client, so many times.
     Request(u8),
     /// Nobody.
@@ -216,121 +208,30 @@ impl Race {
     }
 
     fn findings(self) -> Findings {
-        let (system, codes) = self.system();
-        let system = match system {
-            Ok(system) => system,
+        let built = match Built::of(&self) {
+            Ok(built) => built,
             Err(mistake) => return Findings::mistaken(self.name, mistake),
         };
-        let findings = Findings::of(self.name, &system, &self.options, self.expected);
+        let system = built.system(&self, |code| Program::new(Learned::new(code)));
+        let mut findings = Findings::of(self.name.clone(), &system, &self.options, self.expected.clone());
         let mut tally = Tally::default();
-        for code in &codes {
+        for code in built.codes() {
             let own = code.tally();
             tally.runs += own.runs;
             tally.histories += own.histories;
             tally.at_once = tally.at_once.max(own.at_once);
             code.rest();
         }
+        if let Some(finding) = findings.finding() {
+            let along = |together: &Together| {
+                built.system(&self, |code| {
+                    Program::new(Followed::new(Learned::new(code), together.clone()))
+                })
+            };
+            let company = together::run(&system, finding, along);
+            findings = findings.in_company(company);
+        }
         findings.asked(tally)
-    }
-
-    fn system(&self) -> (Result<System, String>, Vec<Arc<Code>>) {
-        if let Some(mistake) = &self.mistake {
-            return (Err(mistake.clone()), Vec::new());
-        }
-        let mut database = Database::new();
-        for script in &self.scripts {
-            if let Err(error) = database.run_script_at(script, START) {
-                return (
-                    Err(format!("the schema, its migrations or its seed: {error}")),
-                    Vec::new(),
-                );
-            }
-        }
-        let shared = Arc::new(database.clone());
-        let mut identity: Vec<String> = self.scripts.clone();
-        let (mut roots, mut codes) = (Vec::new(), Vec::new());
-        let mut endpoints = std::collections::BTreeMap::new();
-        for (label, make, kind) in &self.roots {
-            identity.push(format!("{label} {kind:?}"));
-            let code = Code::new(label.clone(), make.0.clone(), shared.clone(), START);
-            codes.push(code.clone());
-            let program = Program::new(Learned::new(code.clone()));
-            let count = if let Kind::Request(count) = kind { *count } else { 1 };
-            let has_client =
-                matches!(kind, Kind::Request(_)) && (self.retries > 0 || self.faults.left(Fault::Timeout) > 0);
-            for number in 1..=count {
-                let label: Arc<str> = match count {
-                    1 => label.clone(),
-                    _ => format!("{label} {number}").into(),
-                };
-                let (program, role) = match (has_client, kind) {
-                    (true, _) => (Program::new(Client::new(code.label(), self.retries)), Role::Client),
-                    (false, Kind::Worker) => (program.clone(), Role::Worker),
-                    (false, _) => (program.clone(), Role::Handler),
-                };
-                roots.push(Root { label, program, role });
-            }
-            if has_client {
-                let open = Arc::new(move |_: &Request| program.clone());
-                endpoints.insert(
-                    label.clone(),
-                    Endpoint {
-                        open,
-                        role: Role::Handler,
-                    },
-                );
-            }
-        }
-        identity.push(format!("{} {}", self.faults, self.retries));
-        let mut invariants: Vec<Arc<dyn Invariant>> = vec![Arc::new(Followed)];
-        invariants.extend(self.promises.iter().cloned());
-        invariants.push(Arc::new(Unstuck));
-        let mut world = crate::world::World {
-            database,
-            now: START,
-            ..Default::default()
-        };
-        world.services.insert(RUNTIME.into(), Provided::new(Runtime::default()));
-        let observe = |label: &str, query: &str| Observation {
-            label: label.into(),
-            query: query.into(),
-        };
-        let spec = Spec {
-            name: self.name.clone(),
-            roots,
-            endpoints,
-            world,
-            faults: self.faults,
-            invariants,
-            observations: vec![
-                observe("successes", "select count(*) from responses where status < 400"),
-                observe("answers", "select status, body from responses"),
-            ],
-            vacuity: None,
-            identity: identity.join("\n").into(),
-        };
-        if let Err(mistake) = self.asks_for_something(&spec) {
-            return (Err(mistake), codes);
-        }
-        (Ok(System::new(spec)), codes)
-    }
-
-    /// A race that nothing could break is no test.
-    fn asks_for_something(&self, spec: &Spec) -> Result<(), String> {
-        if spec.roots.is_empty() {
-            return Err("nobody races: there is no request and no process".to_owned());
-        }
-        if self.promises.is_empty() {
-            return Err("nothing is promised: add `always`, `finally` or `finally_that`".to_owned());
-        }
-        if spec.roots.len() > 250 {
-            return Err(format!("{} requests and processes are too many", spec.roots.len()));
-        }
-        let known: Vec<&str> = spec.invariants.iter().map(|promise| promise.name()).collect();
-        match self.expected.iter().find(|name| !known.contains(&&***name)) {
-            Some(unknown) => Err(format!("`{unknown}` is expected to be broken and promised nowhere")),
-            None => Ok(()),
-        }
     }
 
     fn query(mut self, name: Arc<str>, query: Arc<str>, when: When) -> Race {
@@ -362,43 +263,6 @@ where
         let future = code(world);
         Box::pin(async move { Some(future.await.into_outcome().await) })
     }))
-}
-
-/// Sends a request until it is answered, or its attempts are used up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Client {
-    endpoint: Arc<str>,
-    left: u8,
-}
-
-impl Client {
-    fn new(endpoint: Arc<str>, retries: u8) -> Client {
-        Client {
-            endpoint,
-            left: retries.saturating_add(1),
-        }
-    }
-}
-
-impl Machine for Client {
-    fn step(&mut self, reply: Reply) -> Effect {
-        match (reply, self.left) {
-            (Reply::Response(Ok(response)), _) if response.status < 500 => Effect::Done,
-            (_, 0) => Effect::Done,
-            (_, left) => {
-                self.left = left - 1;
-                Effect::Send(Request {
-                    endpoint: self.endpoint.clone(),
-                    headers: Fields::default(),
-                    body: Fields::default(),
-                })
-            }
-        }
-    }
-
-    fn state(&self) -> &'static str {
-        "waiting"
-    }
 }
 
 /// Whether anybody was answered with success in a final state.

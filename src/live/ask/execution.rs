@@ -6,30 +6,22 @@
 //!
 //! **Time** is virtual and passes only where the code waits for nothing else.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::live::World;
-use crate::live::wire::{self, Asked, Desk};
+use super::member::{Make, Member, Pulse, STACK, TURNS, Waits};
+use crate::live::wire::Asked;
 use crate::machine::{Reply, Response};
 use crate::world::database::Database;
-
-/// The future of one execution.
-pub(crate) type Task = Pin<Box<dyn Future<Output = Option<Response>>>>;
-
-/// Makes the future of an execution; the world is that execution's own.
-pub(crate) type Make = Arc<dyn Fn(World) -> Task + Send + Sync>;
 
 /// What the code does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +36,16 @@ pub(super) enum Next {
     End,
     /// It will never go on, or it can't be said how.
     Broken(String),
+}
+
+impl From<Waits> for Next {
+    fn from(waits: Waits) -> Next {
+        match waits {
+            Waits::Statement(asked, _) => Next::Sql(asked),
+            Waits::Answer(answer) => Next::Answer(answer),
+            Waits::Refused(reason) => Next::Broken(reason),
+        }
+    }
 }
 
 /// What an execution tells when it has come to rest.
@@ -64,17 +66,11 @@ pub(super) struct Execution {
     told: Receiver<Told>,
 }
 
-/// How many turns of the driver have to go by without anything from the code: one finds what was written to it, one what it wrote then.
-const TURNS: u32 = 4;
-
 /// How long the code may wait in virtual time for nothing but its own timers.
 const HORIZON: Duration = Duration::from_secs(3600);
 
 /// No code computes for so long between two statements, by the clock on the wall.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// Deep futures of builds without optimisation need more than the usual.
-const STACK: usize = 8 << 20;
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 impl Execution {
     /// Starts the code.
@@ -130,50 +126,12 @@ fn broken(tell: &Sender<Told>, reason: String) {
     });
 }
 
-/// What the hook of the runtime and the conductor share.
-#[derive(Debug, Default)]
-struct Pulse {
-    waker: Mutex<Option<Waker>>,
-    turns: AtomicU32,
-    /// The next sleep of the runtime is a real one, so that its clock moves on.
-    pass: AtomicBool,
-}
-
-impl Pulse {
-    /// The runtime is about to sleep. Woken here, it only looks once whether there is something to do.
-    fn park(&self) {
-        if self.pass.swap(false, Ordering::SeqCst) {
-            return;
-        }
-        self.turns.fetch_add(1, Ordering::SeqCst);
-        if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
-            waker.wake_by_ref();
-        }
-    }
-}
-
 fn run(make: &Make, database: Arc<Database>, orders: Receiver<Reply>, tell: Sender<Told>) -> std::io::Result<()> {
-    let folder = tempfile::Builder::new().prefix("deadheat").tempdir()?;
     let pulse = Arc::new(Pulse::default());
-    let hook = pulse.clone();
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .on_thread_park(move || hook.park())
-        .build()?;
-    let desk = Arc::new(Desk::default());
+    let runtime = runtime(&pulse)?;
     runtime.block_on(async {
-        wire::listen(folder.path(), database, desk.clone())?;
-        let world = World::new(folder.path());
-        let made = catch_unwind(AssertUnwindSafe(|| make(world)));
-        let (task, answer) = match made {
-            Ok(task) => (Some(task), None),
-            Err(payload) => (None, Some(Some(panicked(&*payload)))),
-        };
         let conductor = Conductor {
-            task,
-            answer,
-            desk: desk.clone(),
+            member: Member::start(make, database)?,
             pulse,
             orders,
             tell,
@@ -182,7 +140,6 @@ fn run(make: &Make, database: Arc<Database>, orders: Receiver<Reply>, tell: Send
             quiet: 0,
             guard: None,
             expired: false,
-            answered: false,
         };
         conductor.await;
         std::io::Result::Ok(())
@@ -192,24 +149,19 @@ fn run(make: &Make, database: Arc<Database>, orders: Receiver<Reply>, tell: Send
     Ok(())
 }
 
-fn panicked(payload: &(dyn Any + Send)) -> Response {
-    let known = payload
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    Response::new(
-        500,
-        format!("panicked: {}", known.as_deref().unwrap_or("without a message")),
-    )
+/// A runtime whose clock stands still, and that tells when it is about to sleep.
+pub(super) fn runtime(pulse: &Arc<Pulse>) -> std::io::Result<Runtime> {
+    let hook = pulse.clone();
+    Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .on_thread_park(move || hook.park())
+        .build()
 }
 
 /// Runs the code and stops it at each rest.
 struct Conductor {
-    task: Option<Task>,
-    /// What it answered, until that is told.
-    answer: Option<Option<Response>>,
-    answered: bool,
-    desk: Arc<Desk>,
+    member: Member,
     pulse: Arc<Pulse>,
     orders: Receiver<Reply>,
     tell: Sender<Told>,
@@ -225,19 +177,9 @@ impl Future for Conductor {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        *this.pulse.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
-        if let Some(task) = &mut this.task {
-            let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)));
-            let answer = match polled {
-                Ok(Poll::Pending) => None,
-                Ok(Poll::Ready(answer)) => Some(answer),
-                Err(payload) => Some(Some(panicked(&*payload))),
-            };
-            if answer.is_some() {
-                this.answer = answer;
-                this.task = None;
-                this.quiet = 0;
-            }
+        this.pulse.wakes(context);
+        if this.member.poll(context) {
+            this.quiet = 0;
         }
         if let Some(guard) = &mut this.guard
             && guard.as_mut().poll(context).is_ready()
@@ -245,17 +187,18 @@ impl Future for Conductor {
             this.guard = None;
             this.expired = true;
         }
-        if this.pulse.turns.swap(0, Ordering::SeqCst) == 0 {
+        if !this.pulse.has_turned() {
             return Poll::Pending;
         }
-        let stirs = this.desk.stirs();
+        let stirs = this.member.stirs();
         this.quiet = if stirs == this.seen { this.quiet + 1 } else { 0 };
         this.seen = stirs;
         if this.quiet < TURNS {
             return Poll::Pending;
         }
         this.quiet = 0;
-        let Some((next, waiting)) = this.next() else {
+        let waits = this.member.waits();
+        let Some((next, waiting)) = this.next(waits.clone()) else {
             // It waits for its timers, or for nothing.
             if this.guard.is_none() {
                 let mut guard = Box::pin(sleep(HORIZON));
@@ -266,15 +209,15 @@ impl Future for Conductor {
             this.pulse.pass.store(true, Ordering::SeqCst);
             return Poll::Pending;
         };
+        let is_last = matches!(next, Next::End | Next::Broken(_));
         let told = Told {
-            slept: match next {
-                Next::End | Next::Broken(_) => 0,
-                _ => this.since.elapsed().as_micros() as i64,
+            slept: match is_last {
+                true => 0,
+                false => this.since.elapsed().as_micros() as i64,
             },
             waiting,
-            next: next.clone(),
+            next,
         };
-        let is_last = matches!(next, Next::End | Next::Broken(_));
         if this.tell.send(told).is_err() || is_last {
             return Poll::Ready(());
         }
@@ -282,10 +225,7 @@ impl Future for Conductor {
         let Ok(reply) = this.orders.recv() else {
             return Poll::Ready(());
         };
-        match (next, reply) {
-            (Next::Sql(asked), Reply::Sql(reply)) => this.desk.answer(asked.session, reply),
-            _ => this.answered = true,
-        }
+        this.member.reply(waits, reply);
         this.since = Instant::now();
         this.guard = None;
         this.expired = false;
@@ -295,20 +235,19 @@ impl Future for Conductor {
 
 impl Conductor {
     /// What the code waits for, now that everything in it waits; `None` where time may pass.
-    fn next(&mut self) -> Option<(Next, usize)> {
-        if let Some(reason) = self.desk.refusal() {
-            return Some((Next::Broken(reason), 0));
-        }
-        if let Some(answer) = self.answer.take() {
-            return Some((Next::Answer(answer), 0));
-        }
-        if let Some((asked, waiting)) = self.desk.first() {
-            return Some((Next::Sql(asked), waiting));
-        }
-        match (self.expired, self.answered) {
-            (false, _) => None,
-            (true, true) => Some((Next::End, 0)),
-            (true, false) => {
+    fn next(&self, waits: Option<Waits>) -> Option<(Next, usize)> {
+        match (waits, self.expired, self.member.answered) {
+            (Some(waits), ..) => {
+                let waiting = if let Waits::Statement(_, waiting) = &waits {
+                    *waiting
+                } else {
+                    0
+                };
+                Some((waits.into(), waiting))
+            }
+            (None, false, _) => None,
+            (None, true, true) => Some((Next::End, 0)),
+            (None, true, false) => {
                 let reason = format!(
                     "it never answers: for {} s of its own time it waits for something that is no statement and no timer (a lock or a channel of its own, \
                      another service)",

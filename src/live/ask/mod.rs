@@ -6,13 +6,16 @@
 
 mod drawn;
 mod execution;
+mod member;
+mod together;
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
 
-pub(crate) use execution::Make;
+pub(crate) use member::Make;
+pub(crate) use together::{Followed, Over, Together};
 
 use crate::explore::digest::digest;
 use crate::live::wire::Asked;
@@ -358,35 +361,39 @@ impl Run {
     /// What one of them does instead.
     fn check(&mut self, next: [Next; 2], node: &Node) -> Result<(), String> {
         for (next, names) in next.iter().zip(&mut self.names) {
-            let is_known = match (next, &node.does) {
-                (Next::Sql(asked), Does::Sql(known)) => {
-                    asked.session == known.session
-                        && asked.sql.text == known.sql.text
-                        && asked.sql.params.len() == known.sql.params.len()
-                        && (0..asked.sql.params.len()).all(|place| {
-                            let value = names.hide(&node.kinds, &asked.sql.params[place]);
-                            node.clocks.contains(&place) || names.accept(&node.kinds, value, &known.sql.params[place])
-                        })
-                }
-                (Next::Answer(Some(response)), Does::Answer(known)) => loop {
-                    let response = names.hide_response(&node.kinds, response);
-                    if response == *known {
-                        break true;
-                    }
-                    match drawn::drawn_inside(&response.body, &known.body) {
-                        Some((value, stand_in)) if names.accept(&node.kinds, value.clone(), &stand_in) => {}
-                        _ => break false,
-                    }
-                },
-                (Next::Answer(None), Does::Went) | (Next::End, Does::End) => true,
-                (Next::Sleep(span), Does::Sleep(known)) => span == known,
-                _ => false,
-            };
-            if !is_known {
+            if !is_known(next, names, node) {
                 return Err(told(next));
             }
         }
         Ok(())
+    }
+}
+
+/// Whether an execution does what is known. What it has drawn for the first time is noted as its own.
+fn is_known(next: &Next, names: &mut Names, node: &Node) -> bool {
+    match (next, &node.does) {
+        (Next::Sql(asked), Does::Sql(known)) => {
+            asked.session == known.session
+                && asked.sql.text == known.sql.text
+                && asked.sql.params.len() == known.sql.params.len()
+                && (0..asked.sql.params.len()).all(|place| {
+                    let value = names.hide(&node.kinds, &asked.sql.params[place]);
+                    node.clocks.contains(&place) || names.accept(&node.kinds, value, &known.sql.params[place])
+                })
+        }
+        (Next::Answer(Some(response)), Does::Answer(known)) => loop {
+            let response = names.hide_response(&node.kinds, response);
+            if response == *known {
+                break true;
+            }
+            match drawn::drawn_inside(&response.body, &known.body) {
+                Some((value, stand_in)) if names.accept(&node.kinds, value.clone(), &stand_in) => {}
+                _ => break false,
+            }
+        },
+        (Next::Answer(None), Does::Went) | (Next::End, Does::End) => true,
+        (Next::Sleep(span), Does::Sleep(known)) => span == known,
+        _ => false,
     }
 }
 
