@@ -13,7 +13,8 @@
 //! Postgres' protocol (`wire`), and what it does next is kept (`ask`). The explorer then sees a [`Machine`](crate::machine::Machine) like any other, over the
 //! model of the database: thousands of schedules cost a few dozen runs of the code.
 //!
-//! **How it departs from life.** Each request runs in a process of its own: what the code keeps in a static, a cache or a mutex is not shared between requests. Time passes for a
+//! **How it departs from life.** Each request is explored in a process of its own. What the code keeps in a static, a cache or a mutex is shared only when some of the schedules are
+//! followed again with all requests in one process; where that makes a difference there is no verdict. Time passes for a
 //! process only while it waits for nothing but its own timers, so a time-out of the client around a statement never strikes. Of statements that one process has under way
 //! at once, the one that was sent first is done first. A cancel request comes too late. Cursors that fetch some rows at a time run to their end at once.
 
