@@ -13,7 +13,7 @@ use super::Planner;
 use super::access::{Slots, slots_of};
 use super::cost::{Cost, look_up_join, whole_join};
 use super::estimate::size;
-use super::paths::{Look, Path};
+use super::paths::{Look, Path, has_one_value};
 
 impl Planner<'_> {
     /// Chooses how each table of FROM is read.
@@ -286,7 +286,7 @@ impl Planner<'_> {
             },
             _ => return,
         };
-        let order = query.order.clone();
+        let mut order = query.order.clone();
         let Body::Select(select) = &mut query.body else {
             return;
         };
@@ -299,7 +299,12 @@ impl Planner<'_> {
         if !matches!(select.distinct, Distinct::No) || (order.is_empty() && !limited) {
             return;
         }
+        if let From::Leaf(leaf) = &select.from {
+            order.retain(|key| !has_one_value(&key.expr, &leaf.filter));
+        }
         self.read_until(select, &order, limit);
+        // Any way to read it gives an order of nothing.
+        select.in_order |= order.is_empty() && limited;
     }
 
     /// Reads a table in an order, up to so many rows.

@@ -492,19 +492,21 @@ fn gin(index: &Index, keys: &[Expr], clauses: &[Expr], usable: &dyn Fn(&Expr) ->
     })
 }
 
+/// Whether conditions leave an expression a single value. To order by it is to order by nothing.
+pub(super) fn has_one_value(expr: &Expr, clauses: &[Expr]) -> bool {
+    clauses.iter().any(|clause| match clause {
+        Expr::Compare {
+            op: Comparison::Eq,
+            left,
+            right,
+        } => (**left == *expr && right.constant().is_some()) || (**right == *expr && left.constant().is_some()),
+        _ => false,
+    })
+}
+
 /// Whether the index gives the order, and then whether it is read from its end. Columns with one value each count for nothing.
 fn order_of(keys: &[Expr], equal: usize, order: &[SortKey], clauses: &[Expr]) -> Option<bool> {
-    let fixed = |expr: &Expr| {
-        keys[..equal].contains(expr)
-            || clauses.iter().any(|clause| match clause {
-                Expr::Compare {
-                    op: Comparison::Eq,
-                    left,
-                    right,
-                } => (**left == *expr && right.constant().is_some()) || (**right == *expr && left.constant().is_some()),
-                _ => false,
-            })
-    };
+    let fixed = |expr: &Expr| keys[..equal].contains(expr) || has_one_value(expr, clauses);
     let mut next = keys[equal..].iter();
     let mut backward = None;
     for wanted in order.iter().filter(|wanted| !fixed(&wanted.expr)) {
