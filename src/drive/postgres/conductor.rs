@@ -595,7 +595,7 @@ impl Conductor<'_> {
         let Some((pid, call)) = record.called() else {
             return Ok(());
         };
-        let said = gateway.call(pid, call, now)?;
+        let said = gateway.call(pid, call, record.is_in_use(pid), now)?;
         match record.answer(pid) {
             Some(expected) if *expected != said => {
                 let difference =

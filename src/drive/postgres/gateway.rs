@@ -4,8 +4,8 @@
 //! status. The server holds a provider of its own, which starts as the scenario's and only learns what reaches it over the socket, so
 //! that a call that the schedule loses, repeats or never makes shows as a difference at the end.
 //!
-//! **Departures:** virtual time, the caller (which names objects that no key names) and the end of a caller's connection are told to the
-//! server directly, since no request of a real client carries them; webhooks are delivered by the schedule and not by the server.
+//! **Departures:** virtual time, the caller (which names objects that no key names), that the first request of a key is still being executed, and the end of a
+//! caller's connection are told to the server directly, since no request of a real client carries them; webhooks are delivered by the schedule and not by the server.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,6 +61,8 @@ pub struct Gateway {
 struct Behind {
     provider: Provided,
     caller: Pid,
+    /// Requests whose callers wait for their answers are still being executed.
+    busy: bool,
     now: i64,
 }
 
@@ -83,6 +85,7 @@ impl Gateway {
         let behind = Arc::new(Mutex::new(Behind {
             provider: provider.clone(),
             caller: Pid::root(0),
+            busy: false,
             now: 0,
         }));
         let desk = Mock::given(method("POST"))
@@ -106,18 +109,24 @@ impl Gateway {
         self.behind().provider = provider.clone();
     }
 
-    /// Sends a call over the socket and awaits the answer.
+    /// Sends a call over the socket and awaits the answer. `busy` says that an earlier request with its key, if there is one, is still being executed.
     ///
     /// # Errors
     /// When the server is gone, or a value has no form in the protocol.
-    pub fn call(&self, caller: Pid, call: &Call, now: i64) -> Result<Result<Answer, NoAnswer>, GatewayError> {
+    pub fn call(
+        &self,
+        caller: Pid,
+        call: &Call,
+        busy: bool,
+        now: i64,
+    ) -> Result<Result<Answer, NoAnswer>, GatewayError> {
         let operation = &call.operation;
         let body = Body {
             arguments: named(&call.arguments.0, operation)?,
         };
         {
             let mut behind = self.behind();
-            (behind.caller, behind.now) = (caller, now);
+            (behind.caller, behind.busy, behind.now) = (caller, busy, now);
         }
         let url = format!("{}/{PROVIDER}/{operation}", self.server.uri());
         let failed = |error: reqwest::Error| GatewayError::Connection(error.to_string());
@@ -169,12 +178,19 @@ impl Respond for Desk {
         call.arguments = Arguments(body.arguments.into_iter().map(Named::take).collect());
         let mut behind = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (caller, now) = (behind.caller, behind.now);
+        let in_use = behind.provider.get().in_use(&call, now).filter(|_| behind.busy);
         // The schedule delivers the webhooks; here they only leave the outbox.
-        let answer = behind.provider.change(|provider| {
-            let answer = provider.call(caller, &call, now);
-            provider.deliveries();
-            answer
-        });
+        let execute = |behind: &mut Behind| {
+            behind.provider.change(|provider| {
+                let answer = provider.call(caller, &call, now);
+                provider.deliveries();
+                answer
+            })
+        };
+        let answer = match in_use {
+            Some(in_use) => Ok(in_use.answer),
+            None => execute(&mut behind),
+        };
         match answer {
             Ok(Answer::Ok(values)) => match named(&values, operation) {
                 Ok(values) => said(200, &Said::Values(values)),
@@ -349,7 +365,7 @@ mod tests {
     use super::Gateway;
     use crate::machine::Pid;
     use crate::machine::service::{Answer, Call};
-    use crate::world::provider::{Api, PROVIDER, Provider, Settings, keyed};
+    use crate::world::provider::{Api, KEY_IN_USE, PROVIDER, Provider, Settings, keyed};
     use crate::world::service::Provided;
 
     /// The same calls, told to a provider directly and sent over the socket.
@@ -363,7 +379,7 @@ mod tests {
                 provider.deliveries();
                 answer
             });
-            assert_eq!(gateway.call(caller, call, moment), Ok(told), "{call:?}");
+            assert_eq!(gateway.call(caller, call, false, moment), Ok(told), "{call:?}");
         }
         assert_eq!(gateway.provider(), model);
     }
@@ -380,6 +396,20 @@ mod tests {
             Api::retrieve("no such intent"),
             Call::new(PROVIDER, "no_such_operation"),
         ]);
+    }
+
+    #[test]
+    fn a_key_is_in_use_while_the_first_request_is_being_executed_and_not_before() {
+        let gateway = Gateway::open(&Provided::new(Provider::default())).expect("a server on the loopback interface");
+        let ask = |number: u8| {
+            let pay = keyed(Api::pay("order 1", 1000, "pm_card"), "key-1");
+            gateway.call(Pid::root(number), &pay, true, 1)
+        };
+        assert!(matches!(ask(0), Ok(Ok(Answer::Ok(_)))));
+        let refused = ask(1);
+        let is_in_use =
+            |answer: &Answer| matches!(answer, Answer::Refused { status: 409, code, .. } if &**code == KEY_IN_USE);
+        assert!(matches!(&refused, Ok(Ok(answer)) if is_in_use(answer)), "{refused:?}");
     }
 
     #[test]

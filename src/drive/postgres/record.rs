@@ -6,7 +6,7 @@ use super::walks::LONGEST;
 use crate::machine::service::{Answer, Call};
 use crate::machine::{Effect, NoAnswer, Pid, Reply, Rows, Sql, SqlError, SqlState};
 use crate::system::{Action, Event, Fault, Misfit, State, Status, Step, System};
-use crate::world::provider::PROVIDER;
+use crate::world::provider::{KEY_IN_USE, PROVIDER};
 
 /// A step as the model took it.
 #[derive(Clone)]
@@ -82,6 +82,11 @@ impl Record {
             }) if !self.events.iter().any(lost) => Some(answer),
             _ => None,
         }
+    }
+
+    /// Whether the provider answers that another request with the call's key is still being executed.
+    pub(super) fn is_in_use(&self, pid: Pid) -> bool {
+        matches!(self.answer(pid), Some(Ok(Answer::Refused { code, .. })) if &**code == KEY_IN_USE)
     }
 
     /// The statements that ended in this step, with what the model says; `None` where nobody is left to hear it.
