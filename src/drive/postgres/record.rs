@@ -190,12 +190,14 @@ fn is_open(system: &System, before: &State, step: &Step) -> bool {
     ways(system, before, step).len() > 1
 }
 
-/// Every way in which the world can go in a step, the one that `step` says first. Where a statement is stopped is the schedule's choice and not
-/// the world's: all of them stop it there.
+/// Every way in which the server can go in a step, the one that `step` says first. Where a statement is stopped, and what a service answers, is the
+/// schedule's choice and not the server's: all of them have that in common.
 pub(super) fn ways(system: &System, before: &State, step: &Step) -> Vec<Record> {
     let mut all = Vec::new();
     system.outcomes(before, step.action, &mut all);
-    all.retain(|(way, ..)| way.stops == step.stops);
+    let process = step.pid().and_then(|pid| before.processes.get(&pid));
+    let calls = process.is_some_and(|process| matches!(process.pending(), Some(Effect::Call(_))));
+    all.retain(|(way, ..)| way.stops == step.stops && (!calls || way.branch == step.branch));
     let open = all.len() > 1;
     let records = all.into_iter().map(|(step, after, taken)| Record {
         step,
