@@ -1,9 +1,10 @@
 //! What a suite makes of what its drivers say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Case, Drivers, Plan, Teller, run};
-use crate::explore::{Driver, Verdict};
+use crate::explore::{Driver, Evidence, Limit, Options, Verdict};
 use crate::scenario::{Library, Scenario};
 use crate::system::{Breach, Invariant, System, View, When};
 
@@ -149,4 +150,40 @@ fn a_limit_of_memory_is_in_mebibytes() {
         Verdict::Held,
         "64 MiB are enough for it"
     );
+}
+
+#[test]
+fn storms_have_as_many_clients_as_the_file_says() {
+    let file = text("\"storm\"", "update t set n = n + 1;", "select id from t where n > 9");
+    let results = ran(scenario(
+        &file.replace("[[process]]", "[storm]\nclients = 5\ncases = 1\n[[process]]"),
+    ));
+    assert_eq!(results.records[0].finding.bounds.own, [("clients", 5)]);
+}
+
+/// No time at all stops every driver of a suite, and none of them says then that something holds.
+#[test]
+fn a_limit_of_time_is_one_for_every_driver() {
+    let all = "\"explore\", \"loom\", \"shuttle\", \"storm\"";
+    let scenario = scenario(&text(all, "update t set n = n + 1;", "select id from t where n > 9"));
+    let drivers = Drivers {
+        explore: Options {
+            max_time: Some(Duration::ZERO),
+            ..Options::default()
+        },
+        ..Drivers::default()
+    };
+    let teller: Teller = Arc::new(|_| {});
+    let results = run(vec![scenario], &Plan::default(), &drivers, &teller);
+    assert_eq!(results.records.len(), 4);
+    for record in &results.records {
+        let limit = Limit::Seconds(0);
+        assert_eq!(
+            record.finding.evidence,
+            Evidence::Truncated { limit },
+            "{}",
+            record.name()
+        );
+        assert!(!record.is_expected(), "{}", record.name());
+    }
 }
