@@ -9,7 +9,7 @@ use deadheat::drive::postgres::conductor::{Conducted, conduct};
 use deadheat::drive::postgres::source::Server;
 use deadheat::drive::postgres::stage::Stage;
 use deadheat::drive::postgres::{Options, run, walks};
-use deadheat::explore::{Evidence, Finding, Limit, Verdict};
+use deadheat::explore::{Evidence, Finding, Limit, Verdict, explore};
 use deadheat::scenario::{Library, Scenario};
 use deadheat::suite::{self, Drivers, Plan, Teller};
 use deadheat::system::{Points, Schedule};
@@ -42,6 +42,10 @@ when = "always"
 query = "{query}"
 "#
     );
+    read(&text)
+}
+
+fn read(text: &str) -> Scenario {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("case.toml");
     std::fs::write(&path, text).expect("it can be written");
@@ -65,13 +69,13 @@ const ALL: Options = Options {
     complete: false,
 };
 
-/// The server makes up other values than the model: what is sent back and what is left in the end are read through that.
+/// The number of a connection is another one on the server: what is sent back and what is left in the end are read through that.
 fn what_the_server_made_up_is_sent_back_to_it(server: &Server) {
-    let steps = "a := insert into made (id) values (gen_random_uuid()) returning id; \
-                 update made set n = n + 1 where id = :a.id; \
-                 b := select n from made where id = :a.id; \
-                 if b.n <> 1 { respond 500; return; }";
-    let finding = on_server(&scenario(steps, "select id from made where n > 1"), server, &ALL);
+    let steps = "a := select pg_backend_pid() as me; \
+                 insert into t values (9, :a.me); \
+                 b := select id from t where n = pg_backend_pid(); \
+                 if b.count <> 1 { respond 500; return; }";
+    let finding = on_server(&scenario(steps, NONE), server, &ALL);
     assert_eq!((finding.verdict, finding.reason), (Verdict::Held, None));
 }
 
@@ -108,6 +112,39 @@ fn a_limit_is_told_and_what_the_time_cut_short_is_not_decided(server: &Server) {
     let limit = Limit::Seconds(0);
     assert_eq!(finding.evidence, Evidence::Truncated { limit });
     assert_eq!(finding.verdict, Verdict::Unknown);
+}
+
+/// The order is inside a statement that no gate stops, and the clock moves in it, so that it can't be asked for either: that nothing was seen says nothing.
+fn what_can_not_be_brought_about_is_told_by_the_promise_that_it_breaks(server: &Server) {
+    let text = r#"title = "One of two, each after a while"
+[world]
+schema = "create table t (id int primary key);"
+[[process]]
+name = "p"
+params = [{ me = 1 }, { me = 2 }]
+steps = '''
+sleep 1 second;
+with free as (select :me::int as id where not exists (select 1 from t)) insert into t select id from free;
+respond 200;
+'''
+[[invariant]]
+name = "only-one"
+query = "select 1 where (select count(*) from t) > 1"
+[expect]
+violates = ["only-one"]
+"#;
+    let scenario = read(text);
+    let explored = explore(&scenario.system, &deadheat::explore::Options::default());
+    let found = explored
+        .counterexample()
+        .expect("both can find nothing")
+        .schedule
+        .clone();
+    let finding = run(&scenario.system, server, &mut std::iter::once(found), &ALL);
+    assert_eq!((finding.verdict, finding.stats.schedules), (Verdict::Held, 0));
+    assert_eq!(finding.unforced, ["only-one".into()]);
+    let reason = finding.reason.unwrap_or_default();
+    assert!(reason.starts_with("1 schedule stops a statement"), "{reason}");
 }
 
 /// A stage on which the server has been changed by a script that the model does not know.
@@ -172,6 +209,7 @@ fn what_the_server_answers_is_compared() {
     a_transaction_has_one_moment(&server);
     every_state_on_the_way_is_judged(&server);
     a_limit_is_told_and_what_the_time_cut_short_is_not_decided(&server);
+    what_can_not_be_brought_about_is_told_by_the_promise_that_it_breaks(&server);
     an_order_that_sql_does_not_leave_open_is_compared(&server);
     who_does_not_wait_on_the_server_is_told(&server);
     the_suite_shows_every_outcome_on_the_server();

@@ -211,7 +211,10 @@ mod tests {
         };
         assert!(key(false, false).conflicts(key(false, false)));
         assert!(key(true, false).conflicts(key(false, false)));
-        assert!(!key(true, false).conflicts(key(true, false)), "no two drawn keys are equal");
+        assert!(
+            !key(true, false).conflicts(key(true, false)),
+            "no two drawn keys are equal"
+        );
         assert!(!key(false, true).conflicts(key(false, false)), "who probed looks again");
     }
 }

@@ -155,7 +155,8 @@ mod tests {
     fn a_change_breaks_what_was_not_broken_and_mends_what_was() {
         let all = explore(&lost_update(2), &Options::default());
         let mut spec = lost_update(2).spec().clone();
-        spec.invariants.retain(|invariant| invariant.name() != "a-Finally-not-1");
+        spec.invariants
+            .retain(|invariant| invariant.name() != "a-Finally-not-1");
         let fewer = explore(&System::new(spec), &Options::default());
         let only: Vec<std::sync::Arc<str>> = vec!["a-Finally-not-1".into()];
         assert_eq!(difference(&fewer, &all), (only.clone(), Vec::new()));
