@@ -350,3 +350,25 @@ fn in_brief_what_was_expected_is_not_drawn() {
     assert!(told(&["run"]).contains("One customer, one answer"));
     assert!(!told(&["run", "--brief"]).contains("One customer, one answer"));
 }
+
+/// What is not as expected is so whatever the environment; a missing part of it is told where nothing else is wrong.
+#[test]
+fn a_mismatch_weighs_more_than_a_missing_server() {
+    let both = HARDENED.replace("[\"explore\"]", "[\"explore\", \"postgres\"]");
+    let project = Project::with(&both.replace("holds = ", "violates = "));
+    let run = ["run", "--require-postgres"];
+    project.deadheat_with(&run, NO_SERVER).exits(1);
+    project.write("scenarios/case.toml", &both);
+    project.deadheat_with(&run, NO_SERVER).exits(3);
+}
+
+#[test]
+fn a_suite_of_which_a_part_is_missing_ends_as_a_failure() {
+    let project = Project::empty();
+    project.write(
+        "1.json",
+        r#"{"version": 1, "ok": true, "shard": {"part": 1, "of": 2}, "results": []}"#,
+    );
+    let told = project.deadheat(&["merge", "1.json"]).exits(1);
+    told.says("a shard is missing");
+}
