@@ -293,3 +293,82 @@ fn the_list_names_what_can_be_written_in_a_scenario() {
         .says("postgres");
     assert!(!told.stdout.contains('\u{1b}'), "no colour into a pipe");
 }
+
+#[test]
+fn every_wrong_file_is_shown_and_not_only_the_first() {
+    let project = Project::empty();
+    for name in ["one", "other"] {
+        project.write(&format!("scenarios/{name}.toml"), "titel = \"a slip\"\n");
+    }
+    let told = project.deadheat(&["run"]).exits(2);
+    told.complains("one.toml").complains("other.toml");
+}
+
+/// Whoever still has the old file open reads the old file: it is never half of the new one.
+#[test]
+fn a_checkpoint_is_replaced_and_not_written_over() {
+    let project = Project::with(&format!("{HARDENED}\n[limits]\nstates = 20\n"));
+    let run = ["run", "--checkpoint", "reached", "--driver", "explore"];
+    project.deadheat(&run).exits(1);
+    let (now, before) = (project.path().join("reached"), project.path().join("before"));
+    std::fs::hard_link(&now, &before).expect("a second name");
+    let kept = std::fs::read(&before).expect("it was written");
+    project.write("scenarios/case.toml", &format!("{HARDENED}\n[limits]\nstates = 40\n"));
+    project.deadheat(&run).exits(1);
+    assert_ne!(std::fs::read(&now).expect("it was written again"), kept);
+    assert_eq!(std::fs::read(&before).expect("it is there"), kept);
+}
+
+/// A violation that the scenario expects is as expected in a replay too; one that it does not is not.
+#[test]
+fn a_replay_ends_as_the_run_does() {
+    let broken = HARDENED
+        .replace("unique_index = \"on\"", "unique_index = \"off\"")
+        .replace("\"claimed_first\"", "\"ignored\"")
+        .replace("\"insert_first\"", "\"select_then_insert\"");
+    let expected = broken.replace("holds = ", "violates = ");
+    let project = Project::with(&expected);
+    let told = project.deadheat(&["run"]).exits(0);
+    let (_, after) = told.stdout.split_once(" 'dh1.").expect("a line to paste");
+    let schedule = format!("dh1.{}", after.split('\'').next().unwrap_or_default());
+    let replay = ["replay", "scenarios/case.toml", &schedule];
+    project
+        .deadheat(&replay)
+        .exits(0)
+        .says("no-duplicate-customers is violated");
+    project.write("scenarios/case.toml", &broken);
+    project
+        .deadheat(&replay)
+        .exits(1)
+        .says("no-duplicate-customers is violated");
+}
+
+#[test]
+fn in_brief_what_was_expected_is_not_drawn() {
+    let project = Project::with(HARDENED);
+    let told = |arguments: &[&str]| project.deadheat(arguments).exits(0).stdout;
+    assert!(told(&["run"]).contains("One customer, one answer"));
+    assert!(!told(&["run", "--brief"]).contains("One customer, one answer"));
+}
+
+/// What is not as expected is so whatever the environment; a missing part of it is told where nothing else is wrong.
+#[test]
+fn a_mismatch_weighs_more_than_a_missing_server() {
+    let both = HARDENED.replace("[\"explore\"]", "[\"explore\", \"postgres\"]");
+    let project = Project::with(&both.replace("holds = ", "violates = "));
+    let run = ["run", "--require-postgres"];
+    project.deadheat_with(&run, NO_SERVER).exits(1);
+    project.write("scenarios/case.toml", &both);
+    project.deadheat_with(&run, NO_SERVER).exits(3);
+}
+
+#[test]
+fn a_suite_of_which_a_part_is_missing_ends_as_a_failure() {
+    let project = Project::empty();
+    project.write(
+        "1.json",
+        r#"{"version": 1, "ok": true, "shard": {"part": 1, "of": 2}, "results": []}"#,
+    );
+    let told = project.deadheat(&["merge", "1.json"]).exits(1);
+    told.says("a shard is missing");
+}

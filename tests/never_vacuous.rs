@@ -535,3 +535,40 @@ fn a_script_promises_no_server_error_and_no_deadlock() {
     let (scenario, finding) = explored(&both);
     assert_eq!(scenario.expect.judge(&finding), Ok(()), "it names the other one too");
 }
+
+/// Who waits for what never comes does not end in an error, whatever a fault does to it.
+#[test]
+fn what_a_fault_ends_is_no_end_of_every_schedule() {
+    let text = several(&[("pay", "respond 200;"), ("wait", "job := take mail; ack job;")]);
+    let given = warnings(&format!("{text}\n[faults]\nlost_replies = 1\ndisconnects = 1\n"));
+    assert!(!given.iter().any(|told| told.starts_with("always-fails")), "{given:?}");
+}
+
+/// What was passed before a search was stopped was passed.
+#[test]
+fn a_search_that_goes_on_from_its_file_warns_as_one_that_was_not_stopped() {
+    let steps = "a := select balance from accounts where id = 1; if a.balance > 500 { update accounts set balance = 0; } update accounts set balance = 1; respond 200;";
+    let (scenario, _) = explored(&one(steps));
+    let kept = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let keeper = kept.clone();
+    let keep = move |reached: &deadheat::explore::Checkpoint| *keeper.lock().expect("no panic") = Some(reached.clone());
+    let whole = |options: Options| explore(&scenario.system, &options);
+    let stopped = whole(Options {
+        max_states: Some(3),
+        keep: Some(std::sync::Arc::new(keep)),
+        ..Options::default()
+    });
+    assert_eq!((stopped.verdict, stopped.warnings.len()), (Verdict::Unknown, 0));
+    let reached = kept.lock().expect("no panic").take().expect("it was kept");
+    let gone_on = whole(Options {
+        resume: Some(std::sync::Arc::new(reached)),
+        ..Options::default()
+    });
+    let at_once = whole(Options {
+        points: false,
+        ..Options::default()
+    });
+    assert_eq!(gone_on.warnings, at_once.warnings);
+    assert_eq!(gone_on.warnings.len(), 1);
+    assert_eq!(gone_on.stats.states, at_once.stats.states);
+}

@@ -214,6 +214,11 @@ fn loom_is_skipped_by_default_where_a_small_budget_does_not_suffice() {
     assert_eq!(loomed["verdict"], "skipped");
     let reason = loomed["reason"].as_str().unwrap_or_default();
     assert!(reason.starts_with("it would run more than 2000 schedules"), "{reason}");
+    // Who asks for loom by name gets it, as far as the time goes.
+    let file = "scenarios/case.toml#at-once";
+    let named = ["run", file, "--driver", "loom", "--max-time", "1", "--format", "json"];
+    let asked = parsed(&project.deadheat_with(&named, &without));
+    assert_ne!(asked["results"][0]["verdict"], "skipped", "{asked}");
 }
 
 /// Both the file and the command may say how long a driver may take: the smaller counts, whichever it is.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::loom::{LoomOptions, loom};
 use super::shuttle::{ShuttleOptions, shuttle};
 use super::storm::{Storm, StormOptions, storm};
+use crate::explore::statements;
 use crate::explore::toy::{Op, ToySpec, lost_update};
 use crate::explore::{Evidence, Finding, Limit, Options, Verdict, brute_force};
 use crate::machine::Pid;
@@ -244,4 +245,78 @@ fn shuttle_finds_the_lost_update_and_says_what_it_may_have_missed() {
     let again = shuttle(&system, &ShuttleOptions::default());
     assert_eq!(shown(&finding), shown(&again));
     assert_eq!(finding.counterexample(), again.counterexample());
+}
+
+/// A run that was cut is no run to the end: its limit is told, and nothing is held.
+#[test]
+fn a_run_of_too_many_steps_is_no_end() {
+    let system = lost_update(2);
+    let options = LoomOptions {
+        max_steps: 3,
+        ..unbounded()
+    };
+    let finding = loom(&system, &options);
+    let limit = Limit::Steps(3);
+    assert_eq!(finding.evidence, Evidence::Truncated { limit });
+    assert!(finding.outcomes.is_empty() && finding.stats.finals == 0);
+    let options = ShuttleOptions {
+        max_steps: 3,
+        ..ShuttleOptions::default()
+    };
+    let finding = shuttle(&system, &options);
+    assert_eq!((finding.outcomes.len(), finding.stats.finals), (0, 0));
+}
+
+/// shuttle throws the faults that the budget has; then the chance that PCT states is none.
+#[test]
+fn shuttle_throws_faults_and_promises_nothing_then() {
+    let spec = ToySpec {
+        roots: vec![vec![Op::Add("a", 1), Op::Add("b", 1)]; 2],
+        faults: FaultBudget::NONE.with(Fault::Crash, 1),
+        watched: vec!["a"],
+        ..ToySpec::default()
+    };
+    let finding = shuttle(&spec.system(), &ShuttleOptions::default());
+    assert!(
+        matches!(finding.evidence, Evidence::Sampled { miss: None, .. }),
+        "{:?}",
+        finding.evidence
+    );
+    let witnesses = finding.outcomes.iter().filter_map(|reached| reached.witness.as_ref());
+    let crashed = witnesses.filter(|schedule| schedule.steps.iter().any(|step| step.fault().is_some()));
+    assert!(crashed.count() > 0, "nobody crashed in 2,000 runs");
+}
+
+/// Of all runs that break a promise the shortest is told, whichever loom met first.
+#[test]
+fn loom_tells_the_shortest_counterexample_that_it_met() {
+    let spec = ToySpec {
+        roots: vec![vec![Op::Add("b", 1), Op::Add("a", 1)], vec![Op::Add("a", 1)]],
+        ..ToySpec::default()
+    };
+    let finding = loom(&spec.system(), &unbounded());
+    let judged = finding.of("a-Always-not-1").expect("it is judged");
+    let found = judged.counterexample.as_ref().expect("it is violated");
+    assert_eq!(found.schedule.steps.len(), 1, "{}", found.schedule);
+}
+
+/// What the model does not know is an error with every driver, whatever else was seen.
+#[test]
+fn sql_that_is_not_known_is_an_error_of_every_driver() {
+    let sends = |text: &str| vec![text.to_owned()];
+    let system = statements::system(
+        &[sends("select n from a"), sends("copy a to stdout")],
+        FaultBudget::NONE,
+    );
+    let family = |_: &Storm| system.clone();
+    let findings = [
+        loom(&system, &unbounded()),
+        shuttle(&system, &ShuttleOptions::default()),
+        storm(&family, &StormOptions::default()).finding,
+    ];
+    for finding in findings {
+        assert_eq!(finding.verdict, Verdict::Error, "{}", finding.driver);
+        let reason = finding.reason.unwrap_or_default();
+        assert!(reason.to_lowercase().contains("copy"), "{}: {reason}", finding.driver);
+    }
 }

@@ -7,7 +7,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::statements;
 use super::toy::{Op, ToySpec, lost_update};
 use super::{Evidence, Finding, Limit, Options, Verdict, brute_force, explore, survey};
-use crate::system::{Fault, FaultBudget, Points, Role, System};
+use crate::machine::Pid;
+use crate::system::{Action, Fault, FaultBudget, Points, Role, State, Step, Stop, System};
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let name = prop_oneof![Just("a"), Just("b")];
@@ -371,4 +372,46 @@ fn a_limit_is_told_and_nothing_is_held() {
     // pairs have called, or one has its answer), 10 (all have called: 1; one has its answer and another has called: 6; one has put: 3). 1 + 3 + 6 = 10 is not more than 10; with 10
     // more it is 20.
     assert_eq!(finding.reason.as_deref(), Some("stopped at 10 states after 20 states"));
+}
+
+/// Both change every row, each in a statement of its own.
+fn two_updates() -> System {
+    let session = || vec!["update a set n = n + 1".to_owned()];
+    statements::system(&[session(), session()], FaultBudget::NONE)
+}
+
+/// The state after a process was stopped at that point of its statement.
+fn stopped(system: &System, pid: Pid, stop: Stop) -> (Step, State) {
+    let ways = system.successors(&system.initial()).into_iter();
+    let mut ways = ways.filter(|(step, ..)| step.action == Action::Run(pid) && step.stops[..] == [stop]);
+    let (step, state, _) = ways.next().expect("it has that point");
+    (step, state)
+}
+
+#[test]
+fn a_recorded_stop_is_taken_where_it_was_and_is_a_misfit_where_there_is_no_such_point() {
+    let system = two_updates();
+    let stop = Stop { statement: 0, point: 1 };
+    let (mut step, after) = stopped(&system, Pid::root(0), stop);
+    let mut state = system.initial();
+    system.replay_step(&mut state, &step, 1).expect("it replays");
+    assert_eq!(state, after);
+    step.stops[0].point = 99;
+    assert!(system.replay_step(&mut system.initial(), &step, 1).is_err());
+}
+
+/// Each statement of a step counts its own points: `1!1-0` stops the one that was woken at its first.
+#[test]
+fn the_points_of_a_statement_that_was_woken_are_counted_from_its_own_first() {
+    let system = two_updates();
+    // The first holds its first row, the second waits for that; then the first goes on to its end, past points of its own.
+    let (_, mut state) = stopped(&system, Pid::root(0), Stop { statement: 0, point: 1 });
+    system
+        .replay_step(&mut state, &Step::new(Action::Run(Pid::root(1))), 2)
+        .expect("it waits");
+    let mut ways = Vec::new();
+    system.outcomes(&state, Action::Run(Pid::root(0)), &mut ways);
+    let stops = ways.iter().flat_map(|(step, ..)| step.stops.iter());
+    let woken = stops.filter(|stop| stop.statement == 1).map(|stop| stop.point);
+    assert_eq!(woken.min(), Some(0));
 }

@@ -20,7 +20,7 @@ mod refine;
 mod resume;
 mod search;
 #[cfg(test)]
-mod statements;
+pub(crate) mod statements;
 mod symmetry;
 #[cfg(test)]
 pub(crate) mod toy;

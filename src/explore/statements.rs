@@ -140,7 +140,8 @@ fn systems_of(pool: &'static [&'static str]) -> impl Strategy<Value = System> {
     })
 }
 
-fn system(sessions: &[Vec<String>], faults: FaultBudget) -> System {
+/// Sessions that send these statements over the schema of all of them.
+pub(crate) fn system(sessions: &[Vec<String>], faults: FaultBudget) -> System {
     let mut world = World::default();
     world.database.run_script(SCHEMA).expect("it is right");
     let roots = sessions.iter().enumerate().map(|(place, statements)| Root {

@@ -200,4 +200,21 @@ mod tests {
         assert_eq!(conflicts(2), [1, 2, 3]);
         assert_eq!(conflicts(3), [0, 1, 2, 3]);
     }
+
+    #[test]
+    fn keys_that_were_drawn_meet_only_those_that_were_not() {
+        let key = |drawn, probed| Access::Key {
+            index: 1,
+            drawn,
+            probed,
+            waits: true,
+        };
+        assert!(key(false, false).conflicts(key(false, false)));
+        assert!(key(true, false).conflicts(key(false, false)));
+        assert!(
+            !key(true, false).conflicts(key(true, false)),
+            "no two drawn keys are equal"
+        );
+        assert!(!key(false, true).conflicts(key(false, false)), "who probed looks again");
+    }
 }

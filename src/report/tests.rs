@@ -1,5 +1,8 @@
 //! Each format with each verdict: none of them shows as passed what has not.
 
+mod formats;
+mod parts;
+
 use std::sync::Arc;
 
 use super::{github, human, json, junit, paint::Paint, told};

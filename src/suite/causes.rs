@@ -139,12 +139,27 @@ pub fn difference(base: &Finding, flipped: &Finding) -> (Vec<Arc<str>>, Vec<Arc<
 
 #[cfg(test)]
 mod tests {
-    use super::sets;
+    use super::{difference, sets};
+    use crate::explore::toy::lost_update;
+    use crate::explore::{Options, explore};
+    use crate::system::System;
 
     #[test]
     fn a_set_changes_no_choice_twice() {
         let changes = [("a", "1"), ("a", "2"), ("b", "1")];
         assert_eq!(sets(&changes, 2), [[("a", "1"), ("b", "1")], [("a", "2"), ("b", "1")]]);
         assert_eq!(sets(&changes, 3).len(), 0);
+    }
+
+    #[test]
+    fn a_change_breaks_what_was_not_broken_and_mends_what_was() {
+        let all = explore(&lost_update(2), &Options::default());
+        let mut spec = lost_update(2).spec().clone();
+        spec.invariants
+            .retain(|invariant| invariant.name() != "a-Finally-not-1");
+        let fewer = explore(&System::new(spec), &Options::default());
+        let only: Vec<std::sync::Arc<str>> = vec!["a-Finally-not-1".into()];
+        assert_eq!(difference(&fewer, &all), (only.clone(), Vec::new()));
+        assert_eq!(difference(&all, &fewer), (Vec::new(), only));
     }
 }

@@ -7,6 +7,8 @@ pub mod causes;
 mod drivers;
 mod results;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use drivers::{Drivers, Postgres};
 pub use results::{Record, Results};

@@ -280,3 +280,6 @@ impl Learned {
             .any(|passed| self.seen.mattered(passed) && !known.mattered(passed))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -450,4 +450,44 @@ mod tests {
         let script = Command::script(&[Command::set("a", "1"), Command::incr("a"), Command::get("a")]);
         assert_eq!(ask(&mut cache, &script, 0, "value"), Value::text("2"));
     }
+
+    #[test]
+    fn a_key_that_is_set_again_lives_as_its_last_set_says() {
+        let mut cache = Cache::default();
+        let ttl = |cache: &mut Cache, now| ask(cache, &Command::ttl("k"), now, "px");
+        assert_eq!(ttl(&mut cache, 0), Value::Int(-2));
+        ask(&mut cache, &Command::set("k", "1").with("ex", 2), 0, "set");
+        assert_eq!(ttl(&mut cache, 500_000), Value::Int(1_500));
+        ask(&mut cache, &Command::set("k", "2"), 500_000, "set");
+        assert_eq!(ttl(&mut cache, 500_000), Value::Int(-1));
+        // XX sets only what is there.
+        let only = |key: &str| Command::set(key, "3").with("xx", true);
+        assert_eq!(ask(&mut cache, &only("k"), 0, "set"), Value::Bool(true));
+        assert_eq!(ask(&mut cache, &only("other"), 0, "set"), Value::Bool(false));
+        assert_eq!(cache.get("other"), None);
+    }
+
+    #[test]
+    fn who_is_in_a_full_window_is_let_through_again() {
+        let mut cache = Cache::default();
+        for _ in 0..2 {
+            let again = Command::slide("k", "a", 10, 1);
+            assert_eq!(ask(&mut cache, &again, 0, "allowed"), Value::Bool(true));
+        }
+        assert_eq!(
+            ask(&mut cache, &Command::slide("k", "b", 10, 1), 0, "count"),
+            Value::Int(1)
+        );
+    }
+
+    #[test]
+    fn a_script_ends_with_its_first_error_and_touches_all_of_its_keys() {
+        let mut cache = Cache::with([("word".into(), "a".into())]);
+        let script = Command::script(&[Command::set("a", "1"), Command::incr("word"), Command::set("b", "1")]);
+        let touched = cache.touches(&script);
+        let names: Vec<(&str, bool)> = touched.iter().map(|(key, write)| (&**key, *write)).collect();
+        assert_eq!(names, [("a", true), ("word", true), ("b", true)]);
+        assert!(ask(&mut cache, &script, 0, "set").is_null(), "it is refused");
+        assert_eq!((cache.get("a").is_some(), cache.get("b").is_some()), (true, false));
+    }
 }

@@ -198,3 +198,110 @@ impl Service for External {
         }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Behaviour, External, Webhook};
+    use crate::machine::service::{Answer, Call};
+    use crate::machine::{NoAnswer, Pid, Renaming};
+    use crate::value::Value;
+    use crate::world::service::Service;
+
+    fn bank(behaviour: Behaviour) -> External {
+        let answer = vec![("number".into(), Value::text(":n"))];
+        External::new("bank", Behaviour { answer, ..behaviour })
+    }
+
+    fn call(operation: &'static str, key: &str) -> Call {
+        Call::new("bank", operation).with("key", key)
+    }
+
+    fn ask(bank: &mut External, by: u8, call: &Call) -> Result<Value, NoAnswer> {
+        let answer = bank.call(Pid::root(by), call, 0)?;
+        Ok(answer.get("number").cloned().unwrap_or_default())
+    }
+
+    fn effects(bank: &External) -> Vec<(String, u8)> {
+        bank.calls()
+            .map(|(operation, _, count)| (operation.to_string(), count))
+            .collect()
+    }
+
+    #[test]
+    fn a_key_stands_for_one_effect_of_one_operation_where_the_service_says_so() {
+        let mut plain = bank(Behaviour::default());
+        let mut safe = bank(Behaviour {
+            idempotent: true,
+            ..Behaviour::default()
+        });
+        for bank in [&mut plain, &mut safe] {
+            for operation in ["pay", "pay", "refund"] {
+                ask(bank, 0, &call(operation, "k")).ok();
+            }
+        }
+        let counted = |pay: u8| vec![("pay".to_owned(), pay), ("refund".to_owned(), 1)];
+        assert_eq!(effects(&plain), counted(2));
+        assert_eq!(effects(&safe), counted(1));
+    }
+
+    #[test]
+    fn calls_are_numbered_by_key_or_by_who_calls() {
+        let mut bank = bank(Behaviour::default());
+        let mut number = |by, key: Option<&str>| {
+            let asked = key.map_or_else(|| Call::new("bank", "pay"), |key| call("pay", key));
+            ask(&mut bank, by, &asked)
+        };
+        assert_eq!(number(0, Some("a")), Ok(Value::Int(1)));
+        assert_eq!(number(1, Some("b")), Ok(Value::Int(1)));
+        assert_eq!(number(1, Some("a")), Ok(Value::Int(2)));
+        assert_eq!(number(0, None), Ok(Value::Int(1)));
+        assert_eq!(number(1, None), Ok(Value::Int(1)));
+        // Once callers are counted they are known by their names.
+        assert!(!bank.rename(&Renaming::identity(2)));
+        let mut by_key = super::External::new("bank", Behaviour::default());
+        ask(&mut by_key, 0, &call("pay", "a")).ok();
+        assert!(by_key.rename(&Renaming::identity(2)));
+    }
+
+    #[test]
+    fn what_is_refused_or_not_reached_has_no_effect() {
+        let mut bank = bank(Behaviour {
+            refuses: vec![1],
+            fails_before: vec![2],
+            fails_after: vec![3],
+            refusal: "no_funds".into(),
+            ..Behaviour::default()
+        });
+        let pay = call("pay", "k");
+        let refused = bank.call(Pid::root(0), &pay, 0).expect("it answers");
+        assert!(matches!(refused, Answer::Refused { status: 402, .. }), "{refused:?}");
+        assert_eq!(ask(&mut bank, 0, &pay), Err(NoAnswer::Unavailable));
+        assert_eq!(effects(&bank), []);
+        assert_eq!(ask(&mut bank, 0, &pay), Err(NoAnswer::TimedOut));
+        assert_eq!(effects(&bank), [("pay".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_webhook_follows_the_operations_that_it_is_for_in_so_many_copies() {
+        let mut bank = bank(Behaviour {
+            webhook: Some(Webhook {
+                endpoint: "POST /paid".into(),
+                on: vec!["pay".into()],
+                body: vec![("payment".into(), Value::text(":key"))],
+                attempts: 2,
+                copies: 3,
+            }),
+            ..Behaviour::default()
+        });
+        ask(&mut bank, 0, &call("refund", "k")).ok();
+        assert!(bank.deliveries().is_empty());
+        ask(&mut bank, 0, &call("pay", "k")).ok();
+        let due = bank.deliveries();
+        let told: Vec<(u8, String)> = due
+            .iter()
+            .map(|delivery| (delivery.attempts, super::super::provider::payload(&delivery.body)))
+            .collect();
+        assert_eq!(told, vec![(2, r#"{"payment":"k"}"#.to_owned()); 3]);
+        assert!(bank.deliveries().is_empty(), "they are taken once");
+    }
+}

@@ -94,8 +94,8 @@ fn key(call: &Call) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::Locks;
-    use crate::machine::Pid;
     use crate::machine::service::Call;
+    use crate::machine::{Pid, Renaming};
     use crate::world::service::Service;
 
     #[test]
@@ -109,6 +109,35 @@ mod tests {
             .ok();
         assert!(!locks.ready(&acquire, 0), "only its holder releases it");
         locks.disconnected(Pid::root(0), 0);
+        assert!(locks.ready(&acquire, 0));
+    }
+
+    #[test]
+    fn who_does_not_want_to_wait_is_told_and_who_waits_for_a_flag_sees_it_set() {
+        let mut locks = Locks::default();
+        let call = |operation: &'static str| Call::new("locks", operation).with("key", "a");
+        locks.call(Pid::root(0), &call("acquire"), 0).ok();
+        let impatient = call("acquire").with("nowait", true);
+        assert!(locks.ready(&impatient, 0));
+        let answer = locks.call(Pid::root(1), &impatient, 0).expect("it answers");
+        assert_eq!(answer.get("acquired"), Some(&false.into()));
+        assert!(!locks.ready(&call("wait"), 0));
+        locks.call(Pid::root(1), &call("signal"), 0).ok();
+        assert!(locks.ready(&call("wait"), 0));
+        // The two do not commute: one of them writes.
+        assert!(locks.touches(&call("signal")).iter().all(|(_, writes)| *writes));
+        assert_eq!(locks.touches(&call("signal"))[0].0, locks.touches(&call("wait"))[0].0);
+    }
+
+    #[test]
+    fn a_mutex_is_held_by_who_is_called_so_now() {
+        let mut locks = Locks::default();
+        let acquire = Call::new("locks", "acquire").with("key", "a");
+        locks.call(Pid::root(0), &acquire, 0).ok();
+        assert!(locks.rename(&Renaming::of(&[1, 0])));
+        locks.disconnected(Pid::root(0), 0);
+        assert!(!locks.ready(&acquire, 0));
+        locks.disconnected(Pid::root(1), 0);
         assert!(locks.ready(&acquire, 0));
     }
 }

@@ -110,3 +110,55 @@ impl Service for Mailer {
         }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Mailer, send, send_once};
+    use crate::machine::Pid;
+    use crate::machine::service::{Answer, Call};
+    use crate::world::service::Service;
+
+    fn ask(mailer: &mut Mailer, call: &Call) -> Option<Answer> {
+        mailer.call(Pid::root(0), call, 0).ok()
+    }
+
+    #[test]
+    fn each_call_is_a_mail_and_a_key_is_used_once_whoever_it_is_for() {
+        let mut mailer = Mailer::default();
+        for _ in 0..2 {
+            ask(&mut mailer, &send("a@b", "hello", "text"));
+        }
+        assert_eq!(mailer.sent().map(|(_, count)| count).collect::<Vec<_>>(), [2]);
+        for to in ["a@b", "a@b", "c@d"] {
+            ask(&mut mailer, &send_once("k", to, "once", "text"));
+        }
+        let once = mailer.sent().filter(|(mail, _)| &*mail.subject == "once");
+        assert_eq!(
+            once.map(|(mail, count)| (&*mail.to, count)).collect::<Vec<_>>(),
+            [("a@b", 1)]
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_and_nothing_is_sent() {
+        let mut mailer = Mailer::default();
+        let answer = ask(&mut mailer, &send("nobody", "hello", "text"));
+        assert!(
+            matches!(answer, Some(Answer::Refused { status: 422, .. })),
+            "{answer:?}"
+        );
+        assert_eq!(mailer.sent().count(), 0);
+    }
+
+    /// Whichever of them comes first is sent, to whom it is for: they do not commute.
+    #[test]
+    fn two_mails_under_one_key_touch_the_same() {
+        let mailer = Mailer::default();
+        let touched = |call: &Call| mailer.touches(call);
+        assert_eq!(
+            touched(&send_once("k", "a@b", "", "")),
+            touched(&send_once("k", "c@d", "", ""))
+        );
+        assert_ne!(touched(&send("a@b", "", "")), touched(&send("c@d", "", "")));
+    }
+}

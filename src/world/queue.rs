@@ -348,7 +348,7 @@ fn payload(call: &Call) -> Fields {
 #[cfg(test)]
 mod tests {
     use super::{JobStatus, Jobs, Queues, Settings};
-    use crate::machine::Pid;
+    use crate::machine::{Pid, Renaming};
     use crate::world::service::Service;
 
     const ADDER: Pid = Pid::root(0);
@@ -412,5 +412,54 @@ mod tests {
         }
         queues.call(ADDER, &Jobs::add_once("mail", "a", []), now).ok();
         assert_eq!(queues.jobs("mail").count(), 1);
+    }
+
+    #[test]
+    fn a_job_that_was_delayed_is_not_handed_out_before_its_time() {
+        let mut queues = Queues::default();
+        let delayed = Jobs::add("mail", []).with("delay", 50);
+        queues.call(ADDER, &delayed, 100).ok();
+        assert!(!queues.ready(&Jobs::take("mail"), 149));
+        assert_eq!(queues.next_deadline(100), Some(150));
+        assert!(queues.ready(&Jobs::take("mail"), 150));
+    }
+
+    #[test]
+    fn whose_job_it_is_no_more_can_not_fail_it() {
+        let mut queues = queue(Settings {
+            attempts: 1,
+            ..Settings::default()
+        });
+        queues.call(WORKER, &Jobs::take("mail"), 0).ok();
+        queues.call(ADDER, &Jobs::fail("mail", "a"), 0).ok();
+        assert_eq!(status(&queues), Some(JobStatus::Taken(WORKER, None)));
+        queues.call(WORKER, &Jobs::fail("mail", "a"), 0).ok();
+        assert_eq!(status(&queues), Some(JobStatus::Dead));
+    }
+
+    /// As in SQS: a crash is not noticed, the job comes back when its time ends, and then at once.
+    #[test]
+    fn with_a_visibility_timeout_a_crash_changes_nothing_and_there_is_no_pause() {
+        let mut queues = queue(Settings {
+            visibility: Some(30),
+            backoff: 100,
+            ..Settings::default()
+        });
+        queues.call(WORKER, &Jobs::take("mail"), 0).ok();
+        queues.disconnected(WORKER, 10);
+        assert_eq!(status(&queues), Some(JobStatus::Taken(WORKER, Some(30))));
+        queues.advance(30);
+        assert!(queues.ready(&Jobs::take("mail"), 30));
+    }
+
+    #[test]
+    fn a_job_is_in_the_hands_of_who_is_called_so_now() {
+        let mut queues = queue(Settings::default());
+        queues.call(WORKER, &Jobs::take("mail"), 0).ok();
+        assert!(queues.rename(&Renaming::of(&[1, 0])));
+        assert_eq!(status(&queues), Some(JobStatus::Taken(ADDER, None)));
+        // A job without a key is named after who added it, for good.
+        queues.call(ADDER, &Jobs::add("mail", []), 0).ok();
+        assert!(!queues.rename(&Renaming::of(&[1, 0])));
     }
 }

@@ -114,3 +114,44 @@ impl Service for Index {
         }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Index, find, put, remove};
+    use crate::machine::Pid;
+    use crate::machine::service::Call;
+    use crate::value::Value;
+    use crate::world::service::Service;
+
+    /// What is found in the end.
+    fn after(calls: &[Call]) -> Value {
+        let mut index = Index::default();
+        for call in calls {
+            index.call(Pid::root(0), call, 0).ok();
+        }
+        let answer = index.call(Pid::root(0), &find("a"), 0).expect("it answers");
+        answer.get("text").cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn only_a_newer_version_replaces() {
+        let versioned = |text: &str, version: i64| put("a", text).with("version", version);
+        assert_eq!(after(&[versioned("one", 2), versioned("two", 3)]), Value::text("two"));
+        assert_eq!(after(&[versioned("one", 2), versioned("two", 2)]), Value::text("one"));
+        assert_eq!(after(&[versioned("one", 2), versioned("two", 1)]), Value::text("one"));
+        assert_eq!(after(&[versioned("one", 2), put("a", "two")]), Value::text("two"));
+    }
+
+    #[test]
+    fn a_removal_is_not_undone_by_an_update_that_comes_late() {
+        let late = put("a", "old").with("version", 1);
+        let removed = remove("a").with("version", 2);
+        assert_eq!(after(&[removed.clone(), late.clone()]), Value::Null);
+        assert_eq!(
+            after(&[late.clone(), removed, put("a", "new").with("version", 3)]),
+            Value::text("new")
+        );
+        // Without a version nothing is left that could tell.
+        assert_eq!(after(&[put("a", "first"), remove("a"), late]), Value::text("old"));
+    }
+}

@@ -116,3 +116,64 @@ fn a_storm_reads_back_as_it_was_written() {
     };
     assert_eq!(storm.to_string().parse(), Ok(storm));
 }
+
+/// The weather of a storm decides the order: who arrives first is first, who backs off lets others go first, faults strike when they are due.
+#[test]
+fn arrivals_backoffs_and_strikes_decide_the_order() {
+    let two = ToySpec {
+        roots: vec![vec![Op::Add("a", 1)], vec![Op::Add("a", 2)]],
+        faults: FaultBudget::NONE.with(Fault::Crash, 1),
+        ..ToySpec::default()
+    }
+    .system();
+    let mut weather = Storm::calm(2);
+    weather.latencies = vec![10];
+    weather.arrivals = vec![500, 0];
+    let firsts = |storm: &Storm| simulate(&two, storm, 100).schedule.steps;
+    let order: Vec<_> = firsts(&weather).iter().filter_map(crate::system::Step::pid).collect();
+    assert_eq!(order.first(), Some(&crate::machine::Pid::root(1)));
+    weather.arrivals = vec![0, 500];
+    let order: Vec<_> = firsts(&weather).iter().filter_map(crate::system::Step::pid).collect();
+    assert_eq!(order.first(), Some(&crate::machine::Pid::root(0)));
+    for after in [0, 2] {
+        weather.strikes = vec![Strike { after, which: 0 }];
+        let struck = firsts(&weather).iter().position(|step| step.fault().is_some());
+        assert_eq!(struck, Some(after.into()));
+    }
+}
+
+#[test]
+fn who_has_given_up_waits_before_it_goes_on() {
+    let system = ToySpec {
+        roots: vec![vec![Op::Send, Op::Add("a", 1)], vec![Op::Add("a", 2)]],
+        handler: vec![Op::Add("b", 1), Op::Respond],
+        faults: FaultBudget::NONE.with(Fault::Timeout, 1),
+        role: Role::Client,
+        ..ToySpec::default()
+    }
+    .system();
+    let mut weather = Storm::calm(2);
+    weather.latencies = vec![100];
+    weather.timeouts = vec![150];
+    weather.arrivals = vec![0, 400];
+    // Where the first client's own call takes place, among the steps of the other.
+    let place = |backoff: i64| {
+        let storm = Storm {
+            backoffs: vec![backoff, 0],
+            ..weather.clone()
+        };
+        let steps = simulate(&system, &storm, 100).schedule.steps;
+        let given_up = steps
+            .iter()
+            .position(|step| step.fault().is_some())
+            .expect("it gives up");
+        let after = steps[given_up + 1..].iter();
+        let order: Vec<_> = after
+            .filter_map(crate::system::Step::pid)
+            .filter(|pid| pid.parent().is_none())
+            .collect();
+        order.first().copied()
+    };
+    assert_eq!(place(0), Some(crate::machine::Pid::root(0)));
+    assert_eq!(place(10_000), Some(crate::machine::Pid::root(1)));
+}

@@ -215,6 +215,8 @@ mod tests {
         }
         assert_eq!(check(&good, B1, T + 301), Err(SignatureError::Stale));
         assert_eq!(check(&good, B1, T - 100_000), Ok(()));
+        let for_ever = verify(SECRET, &good, B1.as_bytes(), T + 1_000_000, 0);
+        assert_eq!(for_ever, Ok(()), "a tolerance of 0 switches the test off");
         assert_eq!(check(&format!("t={T},v1={C},v1={A}"), B1, T), Ok(()));
         assert_eq!(check(&format!("t={T},v0=x,v1={A}"), B1, T), Ok(()));
         assert_eq!(
@@ -271,9 +273,17 @@ mod tests {
         ] {
             assert_eq!(verify_standard(KEY_G, headers, B5.as_bytes(), now), expected);
         }
-        assert_eq!(
-            verify_standard("whsec_short", headers, B5.as_bytes(), T),
-            Err(SignatureError::Secret)
-        );
+        // Not base64; and base64 of 3 and of 65 bytes.
+        for secret in [
+            "whsec_short".to_owned(),
+            "whsec_AAEC".to_owned(),
+            format!("{}=", "A".repeat(87)),
+        ] {
+            assert_eq!(
+                verify_standard(&secret, headers, B5.as_bytes(), T),
+                Err(SignatureError::Secret),
+                "{secret}"
+            );
+        }
     }
 }

@@ -164,6 +164,7 @@ fn webhooks_are_signed_over_their_body_and_sent_once_for_each_copy() {
         webhooks: Some(Webhooks {
             secrets: vec!["whsec_old".into(), "whsec_new".into()],
             copies: 2,
+            attempts: 4,
             ..Webhooks::to("POST /webhook")
         }),
         latency: 0,
@@ -174,6 +175,7 @@ fn webhooks_are_signed_over_their_body_and_sent_once_for_each_copy() {
     let labels: Vec<&str> = deliveries.iter().map(|delivery| &*delivery.label).collect();
     assert_eq!(labels, ["evt_0_2", "evt_0_2 copy 2"]);
     for delivery in &deliveries {
+        assert_eq!(delivery.attempts, 4);
         let header = delivery
             .headers
             .get("stripe-signature")
@@ -185,4 +187,73 @@ fn webhooks_are_signed_over_their_body_and_sent_once_for_each_copy() {
         }
     }
     assert!(provider.deliveries().is_empty());
+}
+
+#[test]
+fn a_key_is_kept_for_what_was_executed_and_only_there() {
+    let mut provider = Provider::default();
+    let nothing = keyed(Api::pay("o", 0, "pm_card"), "k");
+    assert_eq!(status(&ask(&mut provider, nothing, 0)), "400 parameter_missing");
+    let mended = keyed(Api::pay("o", 5, "pm_card").with("capture_method", "manual"), "k");
+    assert_eq!(status(&ask(&mut provider, mended, 0)), "requires_capture");
+    // On a read it has no effect: the second answer is not the first one's.
+    let read = || keyed(Api::retrieve("pi_k"), "r");
+    assert_eq!(status(&ask(&mut provider, read(), 0)), "requires_capture");
+    ask(&mut provider, keyed(Api::capture("pi_k"), "c"), 0);
+    assert_eq!(status(&ask(&mut provider, read(), 0)), "succeeded");
+    // The same arguments to another operation are another request.
+    let cancel = keyed(Api::cancel("pi_k"), "c");
+    assert_eq!(status(&ask(&mut provider, cancel, 0)), "400 idempotency_error");
+}
+
+#[test]
+fn money_is_taken_by_a_capture_and_given_back_by_a_cancellation() {
+    let charge = |calls: &[Call]| {
+        let mut provider = Provider::default();
+        ask(
+            &mut provider,
+            Api::pay("o", 5, "pm_card").with("capture_method", "manual"),
+            0,
+        );
+        let said: Vec<String> = calls
+            .iter()
+            .map(|call| status(&ask(&mut provider, call.clone(), 0)))
+            .collect();
+        let (_, charge) = provider.charges().next().expect("a charge");
+        (said, charge.captured, charge.refunded)
+    };
+    let refused = vec!["404 resource_missing".to_owned()];
+    assert_eq!(charge(&[Api::refund("pi_0")]), (refused, false, 0));
+    assert_eq!(charge(&[Api::cancel("pi_0")]), (vec!["canceled".to_owned()], false, 5));
+    assert_eq!(charge(&[Api::capture("pi_0")]), (vec!["succeeded".to_owned()], true, 0));
+    let (_, captured, refunded) = charge(&[Api::capture("pi_0"), Api::refund("pi_0")]);
+    assert_eq!((captured, refunded), (true, 5));
+}
+
+#[test]
+fn a_declined_charge_is_not_paid_and_the_tenth_decline_is_the_last() {
+    let mut provider = Provider::default();
+    ask(&mut provider, Api::create_intent("o", 5), 0);
+    let told = |provider: &mut Provider| status(&ask(provider, Api::retrieve("pi_0"), 0));
+    for _ in 0..9 {
+        ask(&mut provider, Api::confirm("pi_0", "pm_declined"), 0);
+    }
+    assert_eq!(told(&mut provider), "requires_payment_method");
+    ask(&mut provider, Api::confirm("pi_0", "pm_declined"), 0);
+    assert_eq!(told(&mut provider), "canceled");
+    assert!(provider.charges().all(|(_, charge)| !charge.paid && !charge.captured));
+}
+
+#[test]
+fn the_newest_event_is_listed_first() {
+    let mut provider = Provider::default();
+    ask(&mut provider, Api::create_intent("o", 5), 0);
+    ask(&mut provider, Api::confirm("pi_0", "pm_card"), 1_000_000);
+    let listed = ask(&mut provider, Api::events(""), 2_000_000);
+    let listed = listed.get("events").map(Value::to_string).unwrap_or_default();
+    let place = |kind: &str| listed.find(kind).unwrap_or_else(|| panic!("{kind} is not in {listed}"));
+    assert!(
+        place("payment_intent.succeeded") < place("payment_intent.created"),
+        "{listed}"
+    );
 }

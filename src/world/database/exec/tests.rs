@@ -9,6 +9,7 @@ mod foreign;
 mod known;
 mod locks;
 mod plans;
+mod points;
 mod queries;
 mod transactions;
 mod upsert;
