@@ -22,6 +22,7 @@ mod check;
 mod migrations;
 mod outcome;
 mod promise;
+pub mod provider;
 mod race;
 mod wire;
 
