@@ -3,9 +3,9 @@
 #
 #   usage: bash ci/provider-stripe.sh BINARY
 set -euo pipefail
-cd "$(dirname "$0")"
 
 binary=$(realpath "${1:?usage: bash ci/provider-stripe.sh BINARY}")
+cd "$(dirname "$0")"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 

@@ -65,7 +65,9 @@ impl Options {
 
 /// Somebody who is told each step: a call, its answer, a webhook's attempt. Without keys of the API and secrets.
 #[derive(Clone, Default)]
-pub struct Told(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub struct Told(Option<Arc<Teller>>);
+
+type Teller = dyn Fn(&str) + Send + Sync;
 
 impl Told {
     /// Hands each step to a function, as a line.
