@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::desk::Webhook;
-use super::server::Told;
+use super::options::Told;
 use crate::world::provider::signature::{self, SignatureError};
 
 /// How long a receiver may take. The provider publishes no number; secondary sources say 10 to 30 s.

@@ -23,6 +23,7 @@ mod courier;
 mod desk;
 mod faults;
 mod form;
+mod options;
 mod request;
 mod routes;
 mod server;
@@ -31,8 +32,9 @@ pub use answer::response_of;
 pub use courier::{BadEndpoint, Endpoint, Scheme};
 pub use desk::{Desk, Fate, Taken, Webhook};
 pub use faults::{BadPlan, Fault, Plan, Planned};
+pub use options::{Options, ServeError, Told};
 pub use request::{Asked, call_of};
-pub use server::{LONGEST_BODY, Options, ServeError, Server, Told};
+pub use server::{LONGEST_BODY, Server};
 
 #[cfg(test)]
 mod tests;

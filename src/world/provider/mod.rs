@@ -13,6 +13,7 @@ mod idempotency;
 pub mod intent;
 mod list;
 mod object;
+mod shape;
 pub mod signature;
 
 use std::collections::BTreeMap;
