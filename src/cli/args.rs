@@ -1,11 +1,13 @@
 //! Arguments.
 
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::explore::Driver;
+use crate::live::provider::Planned;
 use crate::report::json::Part;
 
 /// Deterministic concurrency tests for the backends that register customers, take payments and receive webhooks.
@@ -41,6 +43,8 @@ pub(super) enum Command {
     Merge(Merge),
     /// Run PostgreSQL's own isolation tests
     Isolation(Isolation),
+    /// Run the payment provider as an HTTP server, for unmodified Stripe clients
+    Provider(Provider),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -232,4 +236,61 @@ pub(super) enum IsolationLevel {
     RepeatableRead,
     /// As if transactions ran one after another
     Serializable,
+}
+
+/// The first line on stdout is `listening on http://ADDRESS:PORT`; each call, answer and webhook is a line on stderr. Any key that begins with `sk_test_` is taken.
+/// Ctrl-C or SIGTERM stops it.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Provider {
+    /// Where to listen, on the loopback interface; port 0 for any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:12111")]
+    pub(super) listen: SocketAddr,
+    /// Listen also where other machines reach it: anybody there can use it and have it send requests to the webhook's address
+    #[arg(long)]
+    pub(super) beyond_loopback: bool,
+    /// How long each answer takes; a second request with the same key is answered 409 for so long
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(super) latency: u32,
+    /// Where to send webhooks: an http URL
+    #[arg(long, value_name = "URL")]
+    pub(super) webhook: Option<String>,
+    /// What webhooks are signed with; may be given more than once, as while a secret is rotated
+    #[arg(long = "webhook-secret", value_name = "whsec_...", requires = "webhook")]
+    pub(super) secrets: Vec<String>,
+    /// How webhooks are signed
+    #[arg(long, value_enum, default_value_t = SchemeArg::Stripe, requires = "webhook")]
+    pub(super) webhook_scheme: SchemeArg,
+    /// Send only these types of event: one, or several with commas between them [default: all]
+    #[arg(
+        long = "webhook-types",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        requires = "webhook"
+    )]
+    pub(super) types: Vec<String>,
+    /// How often each webhook is tried in all
+    #[arg(long, value_name = "N", default_value = "4", requires = "webhook")]
+    pub(super) webhook_attempts: NonZero<u8>,
+    /// How long until a webhook's second attempt; each pause is twice the last
+    #[arg(long, value_name = "MS", default_value_t = 500, requires = "webhook")]
+    pub(super) webhook_pause: u32,
+    /// Something that goes wrong: `create_intent#2: lost-reply` for the second request of that operation; may be given more than once. Of its answer:
+    /// lost-request, lost-reply, timeout, outage, 500-before, 500-after. Of its webhooks: lost-webhook, duplicate-webhook, reorder-webhooks, webhook-first
+    #[arg(long = "fault", value_name = "OPERATION#N: FAULT")]
+    pub(super) faults: Vec<Planned>,
+    /// A file of such faults, one on each line
+    #[arg(long = "faults", value_name = "FILE")]
+    pub(super) plan: Option<PathBuf>,
+    /// The version of the API that events say they are of; clients of some languages refuse another than their own
+    #[arg(long, value_name = "VERSION")]
+    pub(super) api_version: Option<String>,
+}
+
+/// How webhooks are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemeArg {
+    /// The provider's own scheme, header Stripe-Signature
+    Stripe,
+    /// Standard Webhooks, headers webhook-id, webhook-timestamp and webhook-signature
+    Standard,
 }

@@ -1,4 +1,4 @@
-//! The command line: `deadheat run`, `replay`, `explain`, `check`, `list`, `new`, `schema`, `merge`, `isolation`.
+//! The command line: `deadheat run`, `replay`, `explain`, `check`, `list`, `new`, `schema`, `merge`, `isolation`, `provider`.
 //!
 //! Results go to stdout; progress and messages go to stderr; colour and progress bars only to a terminal, and `NO_COLOR` is
 //! honoured. [`main`] takes a [`Library`], so that a crate with handlers of its own has the same command in one line.
@@ -13,6 +13,7 @@ mod merge;
 mod new;
 mod output;
 mod progress;
+mod provider;
 mod replay;
 mod run;
 
@@ -54,6 +55,7 @@ pub fn main(library: Library) -> ExitCode {
         }
         Command::Merge(merge) => merge::run(merge, &output),
         Command::Isolation(isolation) => isolation::run(isolation, &output),
+        Command::Provider(provider) => provider::run(provider, &output),
     };
     exit.into()
 }

@@ -257,7 +257,7 @@ fn payments(setup: &Setup) -> (Provider, Vec<Root>, Vec<String>) {
             attempts: small(parameters, "sender_attempts"),
             ..Webhooks::to(parameters.text("url"))
         }),
-        latency: 0,
+        ..Settings::default()
     });
     let mut policies = Vec::new();
     let mut couriers = Vec::new();

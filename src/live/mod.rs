@@ -24,6 +24,7 @@ mod check;
 mod migrations;
 mod outcome;
 mod promise;
+pub mod provider;
 mod race;
 mod together;
 mod wire;

@@ -65,6 +65,8 @@ pub enum Answer {
         code: Arc<str>,
         /// For people.
         message: Arc<str>,
+        /// The object that it is about, as JSON, where the service tells whole objects.
+        about: Option<Arc<str>>,
     },
 }
 
@@ -77,6 +79,16 @@ impl Answer {
                 .find(|(field, _)| &**field == name)
                 .map(|(_, value)| value),
             Answer::Refused { .. } => None,
+        }
+    }
+
+    /// A refusal, with nothing to tell beside its text.
+    pub fn refused(status: u16, code: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
+        Answer::Refused {
+            status,
+            code: code.into(),
+            message: message.into(),
+            about: None,
         }
     }
 

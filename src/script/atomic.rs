@@ -57,11 +57,7 @@ impl Scripted {
         }
         if let Some((code, message)) = interpreter.failure() {
             // As with a script in life: what was written before stays written, and the caller is told.
-            return Ok(Answer::Refused {
-                status: 500,
-                code,
-                message,
-            });
+            return Ok(Answer::refused(500, code, message));
         }
         let given = interpreter.given.map_or(Value::Null, |typed| typed.value);
         Ok(Answer::Ok(vec![("value".into(), given)]))

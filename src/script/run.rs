@@ -192,7 +192,9 @@ impl Interpreter {
             {
                 self.raise(Raised::sql(code, message, None));
             }
-            Reply::Service(Ok(Answer::Refused { status, code, message })) => self.raise(Raised {
+            Reply::Service(Ok(Answer::Refused {
+                status, code, message, ..
+            })) => self.raise(Raised {
                 name: code.clone(),
                 code,
                 message,

@@ -275,11 +275,7 @@ impl Service for Cache {
             "script" => self.script(call, now),
             _ => self.run(call, now),
         };
-        Ok(done.unwrap_or_else(|Refusal(message)| Answer::Refused {
-            status: 400,
-            code: "cache_error".into(),
-            message: message.into(),
-        }))
+        Ok(done.unwrap_or_else(|Refusal(message)| Answer::refused(400, "cache_error", message)))
     }
 
     /// It knows nothing of who calls.

@@ -141,11 +141,7 @@ impl Service for External {
             return Err(NoAnswer::Unavailable);
         }
         if behaviour.refuses.contains(&number) {
-            return Ok(Answer::Refused {
-                status: 402,
-                code: behaviour.refusal.clone(),
-                message: "refused".into(),
-            });
+            return Ok(Answer::refused(402, behaviour.refusal.clone(), "refused"));
         }
         let key = match call.arguments.get("key") {
             Some(key) if behaviour.idempotent => Some(Arc::from(format!("{} {key}", call.operation))),

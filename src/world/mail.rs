@@ -66,11 +66,11 @@ impl Service for Mailer {
             key: text("key"),
         };
         if !mail.to.contains('@') {
-            return Ok(Answer::Refused {
-                status: 422,
-                code: "invalid_recipient".into(),
-                message: format!("{:?} is not an address", mail.to).into(),
-            });
+            return Ok(Answer::refused(
+                422,
+                "invalid_recipient",
+                format!("{:?} is not an address", mail.to),
+            ));
         }
         let known = mail.key.is_some() && self.sent.keys().any(|sent| sent.key == mail.key);
         if !known {

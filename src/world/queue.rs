@@ -232,11 +232,7 @@ impl Service for Queues {
                 self.fail(caller, &(queue, job), now);
                 Ok(Answer::Ok(Vec::new()))
             }
-            _ => Ok(Answer::Refused {
-                status: 400,
-                code: "unknown_operation".into(),
-                message: call.operation.clone(),
-            }),
+            _ => Ok(Answer::refused(400, "unknown_operation", call.operation.clone())),
         }
     }
 

@@ -426,7 +426,7 @@ fn world(setup: &Setup) -> Result<World, Conflict> {
             copies: small("deliveries"),
             ..Webhooks::to(WEBHOOK)
         }),
-        latency: 0,
+        ..Settings::default()
     });
     let attempts = queue::Settings {
         attempts: small("queue_attempts"),

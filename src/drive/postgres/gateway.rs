@@ -196,7 +196,9 @@ impl Respond for Desk {
                 Ok(values) => said(200, &Said::Values(values)),
                 Err(error) => said(500, &Said::refused("unsendable", &error.to_string())),
             },
-            Ok(Answer::Refused { status, code, message }) => said(status, &Said::refused(&code, &message)),
+            Ok(Answer::Refused {
+                status, code, message, ..
+            }) => said(status, &Said::refused(&code, &message)),
             Err(none) => said(504, &Said::NoAnswer(none.into())),
         }
     }
@@ -232,7 +234,7 @@ impl Said {
     fn answer(self, status: u16) -> Result<Answer, NoAnswer> {
         match self {
             Said::Values(values) => Ok(Answer::Ok(values.into_iter().map(Named::take).collect())),
-            Said::Error { code, message } => Ok(Answer::Refused { status, code, message }),
+            Said::Error { code, message } => Ok(Answer::refused(status, code, message)),
             Said::NoAnswer(silence) => Err(silence.into()),
         }
     }

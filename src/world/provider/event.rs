@@ -26,6 +26,8 @@ pub struct Event {
     pub status: Arc<str>,
     /// The intent's amount.
     pub amount: i64,
+    /// The whole event as the HTTP API tells it, where [`Settings::objects`](super::Settings::objects) says so.
+    pub whole: Option<Arc<str>>,
 }
 
 impl Event {
@@ -69,18 +71,57 @@ impl Provider {
             reference: object.reference.clone(),
             status: object.status.name().into(),
             amount: object.amount,
+            whole: None,
         };
+        let about = match kind.starts_with("charge.") {
+            true => self.latest_charge(intent).unwrap_or_else(|| intent.clone()),
+            false => intent.clone(),
+        };
+        self.enter(event, &about, now);
+    }
+
+    /// Logs that a customer or a refund came to be or ended: only where whole objects are told, since the model's machines know events of intents alone.
+    pub(super) fn log_whole(&mut self, kind: &str, id: &Arc<str>, intent: &Arc<str>, now: i64) {
+        if !self.settings.objects {
+            return;
+        }
+        let stem = format!("evt_{id}_");
+        let count = self.events.values().filter(|event| event.id.starts_with(&stem)).count();
+        let intent_of = self.intents.get(intent);
+        let event = Event {
+            id: format!("{stem}{}", count + 1).into(),
+            kind: kind.into(),
+            created: now.div_euclid(1_000_000),
+            intent: intent.clone(),
+            reference: intent_of.map(|intent| intent.reference.clone()).unwrap_or_default(),
+            status: intent_of.map(|intent| intent.status.name().into()).unwrap_or_default(),
+            amount: intent_of.map(|intent| intent.amount).unwrap_or_default(),
+            whole: None,
+        };
+        self.enter(event, id, now);
+    }
+
+    fn enter(&mut self, mut event: Event, about: &Arc<str>, now: i64) {
+        event.whole = self.whole_event(&event, about);
+        self.made(&event.id, "", now);
         self.send(&event);
         self.events.insert((event.created, event.id.clone()), event);
     }
 
+    /// Whether webhooks are sent of a type of event.
+    pub(super) fn is_sent(&self, kind: &str) -> bool {
+        let webhooks = self.settings.webhooks.as_ref();
+        webhooks.is_some_and(|webhooks| {
+            webhooks
+                .types
+                .iter()
+                .any(|wanted| matches!(&**wanted, "*") || **wanted == *kind)
+        })
+    }
+
     fn send(&mut self, event: &Event) {
         let settings = self.settings.clone();
-        let Some(webhooks) = settings
-            .webhooks
-            .as_ref()
-            .filter(|webhooks| webhooks.types.contains(&event.kind))
-        else {
+        let Some(webhooks) = settings.webhooks.as_ref().filter(|_| self.is_sent(&event.kind)) else {
             return;
         };
         let body = event.body();

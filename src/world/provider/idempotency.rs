@@ -30,7 +30,7 @@ impl Provider {
         let Some(key) = key_of(call) else {
             return self.execute(caller, call, now);
         };
-        if let Some(kept) = self.keys.get(&key).filter(|kept| now - kept.since < KEYS_LAST) {
+        if let Some(kept) = self.keys.get(&key).filter(|kept| kept.lasts(now)) {
             return match kept {
                 Kept {
                     operation, arguments, ..
@@ -62,12 +62,30 @@ impl Provider {
         let key = key_of(call)?;
         let kept = self.keys.get(&key)?;
         let same = kept.operation == call.operation && kept.arguments == call.arguments.0;
-        let age = now - kept.since;
-        (same && age < KEYS_LAST && age >= self.settings.latency).then(|| InUse {
+        (same && kept.lasts(now) && now - kept.since >= self.settings.latency).then(|| InUse {
             by: kept.by,
             key,
             answer: in_progress(),
         })
+    }
+
+    /// Whether an answer is kept under the call's key, so that the call would get that one.
+    pub fn keeps(&self, call: &Call, now: i64) -> bool {
+        key_of(call).is_some_and(|key| self.keys.get(&key).is_some_and(|kept| kept.lasts(now)))
+    }
+
+    /// Puts another answer in the place of the one that is kept under the call's key: the provider did what was asked and then failed. The key gives the failure again
+    /// from now on.
+    pub fn keep_instead(&mut self, call: &Call, answer: &Answer) {
+        if let Some(kept) = key_of(call).and_then(|key| self.keys.get_mut(&key)) {
+            kept.answer = answer.clone();
+        }
+    }
+}
+
+impl Kept {
+    fn lasts(&self, now: i64) -> bool {
+        now - self.since < KEYS_LAST
     }
 }
 
@@ -79,14 +97,23 @@ fn in_progress() -> Answer {
     )
 }
 
-/// A call's idempotency key. On GET and DELETE a key has no effect.
+/// The key of a call. On GET and DELETE a key has no effect.
 fn key_of(call: &Call) -> Option<Arc<str>> {
-    let reads = ["retrieve_intent", "list_intents", "list_events", "delete_customer"];
-    let key = call.arguments.get("idempotency_key")?;
-    (!reads.contains(&&*call.operation)).then(|| Arc::from(key.to_string()))
+    let operation = &*call.operation;
+    let reads = operation.starts_with("retrieve_") || operation.starts_with("list_") || operation == "delete_customer";
+    let key = call.arguments.get("idempotency_key").filter(|_| !reads)?;
+    Some(key.to_string().into())
 }
 
 /// Everything that was executed is kept, failures included; a request that failed validation was not.
 fn is_kept(answer: &Answer) -> bool {
-    !matches!(answer, Answer::Refused { code, .. } if matches!(&**code, "parameter_missing" | "parameter_invalid_integer" | "unknown_operation"))
+    match answer {
+        Answer::Ok(_) => true,
+        Answer::Refused { status, code, .. } => match &**code {
+            "parameter_missing" | "parameter_invalid_integer" | "unknown_operation" => false,
+            // A parameter that names what is not there, not a path.
+            "resource_missing" => *status != 400,
+            _ => true,
+        },
+    }
 }

@@ -84,11 +84,11 @@ pub struct Charge {
 pub enum Method {
     /// Any other name: approved.
     Approved,
-    /// `pm_declined`.
+    /// `pm_declined`, and what begins with `pm_card_chargeDeclined` or `pm_card_visa_chargeDeclined`.
     Declined,
-    /// `pm_3ds`: the customer must authenticate.
+    /// `pm_3ds`, `pm_card_authenticationRequired` and what begins with `pm_card_threeDSecure`: the customer must authenticate.
     Authenticated,
-    /// `pm_slow`: settles later.
+    /// `pm_slow`, and what begins with `pm_usBankAccount`: settles later.
     Slow,
 }
 
@@ -97,8 +97,16 @@ impl Method {
     pub fn of(name: &str) -> Self {
         match name {
             "pm_declined" => Method::Declined,
-            "pm_3ds" => Method::Authenticated,
+            "pm_3ds" | "pm_card_authenticationRequired" => Method::Authenticated,
             "pm_slow" => Method::Slow,
+            name if ["pm_card_chargeDeclined", "pm_card_visa_chargeDeclined"]
+                .iter()
+                .any(|start| name.starts_with(start)) =>
+            {
+                Method::Declined
+            }
+            name if name.starts_with("pm_card_threeDSecure") => Method::Authenticated,
+            name if name.starts_with("pm_usBankAccount") => Method::Slow,
             _ => Method::Approved,
         }
     }
@@ -125,6 +133,7 @@ impl Provider {
             declines: 0,
         };
         self.intents.insert(id.clone(), intent);
+        self.made(&id, &text(call, "details"), now);
         self.log("payment_intent.created", &id, now);
         match flag(call, "confirm") {
             true => self.confirm_with(&id, None, now),
@@ -174,7 +183,7 @@ impl Provider {
             false => IntentStatus::RequiresCapture,
         };
         let charge = intent.charge(id, true, captured);
-        self.add_charge(id, charge);
+        self.add_charge(id, charge, now);
         match captured {
             true => self.succeeded(id, now),
             false => self.log("payment_intent.amount_capturable_updated", id, now),
@@ -196,8 +205,11 @@ impl Provider {
             };
             let canceled = intent.status == IntentStatus::Canceled;
             let charge = intent.charge(id, false, false);
-            self.add_charge(id, charge);
+            self.add_charge(id, charge, now);
             self.log(FAILED, id, now);
+            if self.settings.objects {
+                self.log("charge.failed", id, now);
+            }
             if canceled {
                 self.log("payment_intent.canceled", id, now);
             }
@@ -205,10 +217,12 @@ impl Provider {
         refused(402, "card_declined", "Your card was declined.")
     }
 
-    fn add_charge(&mut self, intent: &Arc<str>, charge: Charge) {
+    fn add_charge(&mut self, intent: &Arc<str>, charge: Charge, now: i64) {
         let stem = intent.strip_prefix("pi_").unwrap_or(intent);
         let count = self.charges.values().filter(|charge| charge.intent == *intent).count();
-        self.charges.insert(format!("ch_{stem}_{}", count + 1).into(), charge);
+        let id: Arc<str> = format!("ch_{stem}_{}", count + 1).into();
+        self.charges.insert(id.clone(), charge);
+        self.made(&id, "", now);
     }
 
     /// The customer authenticates or does not; a slow method settles or fails.
@@ -263,22 +277,40 @@ impl Provider {
         self.told(&id)
     }
 
+    /// Gives back a charge, named or of an intent: what is left of it, or an amount.
     pub(super) fn refund(&mut self, call: &Call, now: i64) -> Answer {
-        let id = text(call, "intent");
-        let charge = self
-            .charges
-            .values_mut()
-            .find(|charge| charge.intent == id && charge.captured);
-        let Some(charge) = charge else {
+        let (intent, charge) = (text(call, "intent"), text(call, "charge"));
+        let amount = match number(call, "amount") {
+            Ok(amount) => amount,
+            Err(answer) => return answer,
+        };
+        let asked = |(id, found): &(&Arc<str>, &mut Charge)| match charge.is_empty() {
+            true => found.intent == intent && found.captured,
+            false => **id == charge && found.captured,
+        };
+        let Some((_, charge)) = self.charges.iter_mut().find(asked) else {
             return missing("charge");
         };
-        if charge.refunded >= charge.amount {
+        let left = charge.amount - charge.refunded;
+        if left <= 0 {
             return refused(400, "charge_already_refunded", "The charge has already been refunded.");
         }
-        charge.refunded = charge.amount;
-        let amount = charge.amount;
-        let refund: Arc<str> = format!("re_{}", id.strip_prefix("pi_").unwrap_or(&id)).into();
+        let amount = amount.unwrap_or(left);
+        if !(1..=left).contains(&amount) {
+            let message = format!("Refund amount ({amount}) is not between 1 and what is left of the charge ({left}).");
+            return refused(400, "parameter_invalid_integer", &message);
+        }
+        charge.refunded += amount;
+        let id = charge.intent.clone();
+        let stem = format!("re_{}", id.strip_prefix("pi_").unwrap_or(&id));
+        let numbered = (2..).map(|number| format!("{stem}_{number}"));
+        let free = std::iter::once(stem.clone())
+            .chain(numbered)
+            .find(|id| !self.refunds.contains_key(&**id));
+        let refund: Arc<str> = free.unwrap_or(stem).into();
         self.refunds.insert(refund.clone(), (id.clone(), amount));
+        self.made(&refund, &text(call, "details"), now);
+        self.log_whole("refund.created", &refund, &id, now);
         self.log("charge.refunded", &id, now);
         Answer::one("id", Value::Text(refund))
     }

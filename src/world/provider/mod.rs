@@ -11,6 +11,9 @@
 mod event;
 mod idempotency;
 pub mod intent;
+mod list;
+mod object;
+mod shape;
 pub mod signature;
 
 use std::collections::BTreeMap;
@@ -20,6 +23,7 @@ pub use event::{Event, payload};
 use idempotency::Kept;
 pub use idempotency::{KEY_IN_USE, KEYS_LAST};
 pub use intent::{Charge, Intent, IntentStatus};
+use object::Objects;
 
 use crate::machine::service::{Answer, Call, Delivery};
 use crate::machine::{NoAnswer, Pid};
@@ -39,6 +43,7 @@ pub struct Provider {
     refunds: BTreeMap<Arc<str>, (Arc<str>, i64)>,
     keys: BTreeMap<Arc<str>, Kept>,
     events: BTreeMap<(i64, Arc<str>), Event>,
+    objects: Objects,
     due: Vec<Delivery>,
 }
 
@@ -49,6 +54,11 @@ pub struct Settings {
     pub webhooks: Option<Webhooks>,
     /// How long a request with an idempotency key is executing, in microseconds.
     pub latency: i64,
+    /// Whether answers and events have whole objects, as the HTTP API tells them: an answer's `object` is JSON, a list has `objects` and `has_more`. What clients say
+    /// beside the arguments of [`Api`] is kept then (argument `details`, a JSON object), and there are operations to read, list and update all kinds of objects.
+    pub objects: bool,
+    /// The version that whole events say they are of; clients of some languages want their own.
+    pub api_version: Option<Arc<str>>,
 }
 
 /// How webhooks are sent.
@@ -62,7 +72,7 @@ pub struct Webhooks {
     pub attempts: u8,
     /// How many deliveries are made of each event, all on their way at once.
     pub copies: u8,
-    /// The types of event that are sent.
+    /// The types of event that are sent; `*` for all.
     pub types: Vec<Arc<str>>,
 }
 
@@ -184,12 +194,16 @@ impl Provider {
     }
 
     fn execute(&mut self, caller: Pid, call: &Call, now: i64) -> Answer {
+        match self.settings.objects {
+            true => self.execute_whole(caller, call, now),
+            false => self.carry_out(caller, call, now),
+        }
+    }
+
+    fn carry_out(&mut self, caller: Pid, call: &Call, now: i64) -> Answer {
         match &*call.operation {
-            "create_customer" => self.create_customer(caller, call),
-            "delete_customer" => match self.customers.remove(&text(call, "customer")) {
-                Some(_) => Answer::Ok(Vec::new()),
-                None => missing("customer"),
-            },
+            "create_customer" => self.create_customer(caller, call, now),
+            "delete_customer" => self.delete_customer(call, now),
             "create_intent" => self.create_intent(caller, call, now),
             "confirm_intent" => self.confirm(call, now),
             "capture_intent" => self.capture(call, now),
@@ -203,10 +217,23 @@ impl Provider {
         }
     }
 
-    fn create_customer(&mut self, caller: Pid, call: &Call) -> Answer {
+    fn create_customer(&mut self, caller: Pid, call: &Call, now: i64) -> Answer {
         let id = self.name("cus", caller, call, |provider, id| provider.customers.contains_key(id));
         self.customers.insert(id.clone(), text(call, "reference"));
+        self.made(&id, &text(call, "details"), now);
+        self.log_whole("customer.created", &id, &"".into(), now);
         Answer::one("id", Value::Text(id))
+    }
+
+    fn delete_customer(&mut self, call: &Call, now: i64) -> Answer {
+        let id = text(call, "customer");
+        match self.customers.remove(&id) {
+            Some(_) => {
+                self.log_whole("customer.deleted", &id, &"".into(), now);
+                Answer::Ok(Vec::new())
+            }
+            None => missing("customer"),
+        }
     }
 
     fn list_intents(&self, reference: &str) -> Answer {
@@ -239,13 +266,15 @@ impl Provider {
     /// A name for a new object: after its key, or after who asked for it; numbered if taken.
     fn name(&self, prefix: &str, caller: Pid, call: &Call, taken: impl Fn(&Provider, &str) -> bool) -> Arc<str> {
         let stem = match call.arguments.get("idempotency_key") {
+            // An id of the HTTP API is a part of paths.
+            Some(key) if self.settings.objects => format!("{prefix}_{}", object::plain(&key.to_string())),
             Some(key) => format!("{prefix}_{key}"),
             None => format!("{prefix}_{}", caller.to_string().replace('/', ".")),
         };
         let numbered = (2..).map(|number| format!("{stem}_{number}"));
         let free = std::iter::once(stem.clone())
             .chain(numbered)
-            .find(|id| !taken(self, id));
+            .find(|id| !taken(self, id) && !self.is_known(id));
         free.unwrap_or(stem).into()
     }
 }
@@ -361,11 +390,7 @@ fn flag(call: &Call, name: &str) -> bool {
 }
 
 fn refused(status: u16, code: &str, message: &str) -> Answer {
-    Answer::Refused {
-        status,
-        code: code.into(),
-        message: message.into(),
-    }
+    Answer::refused(status, code, message)
 }
 
 fn missing(what: &str) -> Answer {

@@ -63,7 +63,7 @@ pub fn verify(secret: &str, header: &str, body: &[u8], now: i64, tolerance: i64)
     if !signatures.any(fits) {
         return Err(SignatureError::Mismatch);
     }
-    if tolerance > 0 && time < now - tolerance {
+    if tolerance > 0 && time < now.saturating_sub(tolerance) {
         return Err(SignatureError::Stale);
     }
     Ok(())
@@ -116,7 +116,7 @@ pub fn verify_standard(
     if !fits {
         return Err(SignatureError::Mismatch);
     }
-    if (now - time).abs() > TOLERANCE {
+    if now.abs_diff(time) > TOLERANCE.unsigned_abs() {
         return Err(SignatureError::Stale);
     }
     Ok(())

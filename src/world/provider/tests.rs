@@ -167,7 +167,7 @@ fn webhooks_are_signed_over_their_body_and_sent_once_for_each_copy() {
             attempts: 4,
             ..Webhooks::to("POST /webhook")
         }),
-        latency: 0,
+        ..Settings::default()
     });
     let now = 1_700_000_000;
     ask(&mut provider, Api::pay("o", 5, "pm_card"), now * 1_000_000);
