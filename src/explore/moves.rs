@@ -316,6 +316,7 @@ impl<'a> Moves<'a> {
         let mut guard: SmallVec<[(u16, u32); 2]> = SmallVec::new();
         for (step, after, taken) in &ways {
             self.has_learned |= self.learned.add(&taken.log);
+            self.learned.waits |= taken.events.iter().any(|event| matches!(event, Event::Blocked { .. }));
             for other in touched(&taken.footprint).chain(changed(&before, after)) {
                 let entry = self.parts.place(other) as u16;
                 let is_own = usize::from(entry) == place;
@@ -366,6 +367,7 @@ impl<'a> Moves<'a> {
         self.computed += 1;
         for (step, after, taken) in &ways {
             self.has_learned |= self.learned.add(&taken.log);
+            self.learned.waits |= taken.events.iter().any(|event| matches!(event, Event::Blocked { .. }));
             let read = Read {
                 database: true,
                 services: true,

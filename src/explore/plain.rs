@@ -174,6 +174,7 @@ impl<'a> Search<'a> {
                 finals: self.finals,
                 depth,
                 inside: Inside::Untold,
+                waits: false,
                 seconds: started.elapsed().as_secs_f64(),
             },
             warnings: Vec::new(),

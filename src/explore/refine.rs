@@ -110,6 +110,7 @@ pub(super) fn conclude(search: Search<'_>, options: &Options, started: Instant) 
             finals: search.finals,
             depth: search.depth,
             inside: search.inside(),
+            waits: search.learned.waits,
             seconds: started.elapsed().as_secs_f64(),
         },
         reason,

@@ -385,6 +385,8 @@ pub struct Stats {
     pub depth: u64,
     /// Which orders inside of statements it covers.
     pub inside: Inside,
+    /// Whether a statement waited for another process. It went on in the step that ended its wait, and nobody came between, as on a server somebody may.
+    pub waits: bool,
     /// Time, by the clock on the wall.
     pub seconds: f64,
 }

@@ -75,6 +75,11 @@ pub enum Access {
         /// The table.
         table: u16,
     },
+    /// A key was looked for among the rows of a table. Who is changing a row that has it is waited for, also where the key stays the same.
+    Probe {
+        /// The table.
+        table: u16,
+    },
     /// The statement looked at the clock.
     Clock,
     /// The clock moves on.
@@ -86,12 +91,14 @@ pub enum Access {
 impl Access {
     /// Whether the order of the two can matter.
     pub fn conflicts(self, other: Access) -> bool {
-        use Access::{Advisory, Clock, Key, Mark, Numbering, Publish, Read, Row, Sequence, Table, Tick, Write};
+        use Access::{Advisory, Clock, Key, Mark, Numbering, Probe, Publish, Read, Row, Sequence, Table, Tick, Write};
         match (self, other) {
             (Read { table: one }, Publish { table: two })
             | (Publish { table: one }, Read { table: two })
             | (Mark { table: one }, Write { table: two })
-            | (Write { table: one }, Mark { table: two }) => one == two,
+            | (Write { table: one }, Mark { table: two })
+            | (Probe { table: one }, Write { table: two })
+            | (Write { table: one }, Probe { table: two }) => one == two,
             (Sequence { sequence: one }, Sequence { sequence: two }) => one == two,
             (
                 Row { table, strength, .. },

@@ -27,6 +27,7 @@ pub fn finding(finding: &Finding) -> String {
             let proved = proved(bounds, finding.stats.states, finding.stats.schedules);
             match finding.stats.inside {
                 Inside::Untold => proved,
+                inside if finding.stats.waits => format!("{proved}; {inside}; what had waited went on at once"),
                 inside => format!("{proved}; {inside}"),
             }
         }

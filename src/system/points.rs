@@ -106,6 +106,8 @@ pub(crate) struct Learned {
     /// Who touched what.
     pub(crate) seen: Seen,
     passed: FxHashSet<Passed>,
+    /// Whether a statement waited for another process.
+    pub(crate) waits: bool,
 }
 
 impl Seen {
@@ -262,6 +264,7 @@ impl Learned {
     pub(crate) fn merge(&mut self, other: &Learned) {
         self.seen.merge(&other.seen);
         self.passed.extend(other.passed.iter().cloned());
+        self.waits |= other.waits;
     }
 
     /// At how many points statements were stopped, whoever's they were.

@@ -247,6 +247,7 @@ impl Tally {
             finals: self.finals,
             depth: self.depth,
             inside: Inside::Untold,
+            waits: false,
             seconds: start.elapsed().as_secs_f64(),
         }
     }

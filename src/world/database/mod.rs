@@ -20,6 +20,8 @@
 //!   ([`Branch::stop`](crate::machine::Branch::stop)); it goes on with [`Database::go_on`]. Not inside DDL, and not between a look-up of a key and what follows from it: a row's key that
 //!   ON CONFLICT found free and somebody took meanwhile is looked for again, as on the server.
 //! - **A deadlock is found when it closes**, not after `deadlock_timeout`; the victim is the one that the timeouts would choose.
+//! - **A commit gives back everything at once.** On the server advisory locks go after the waiters for its rows have been woken: one that is quick enough finds
+//!   the lock still held.
 //! - **A rollback takes everything with it at once.** On the server its read marks go after its waiters wake, and one that is quick
 //!   enough meets them: a serialization failure that a slower one does not get.
 //! - **Of several rows that EXISTS found, the first in heap order is kept** when a condition is tested anew; the server keeps the one that its

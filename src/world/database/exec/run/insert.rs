@@ -8,7 +8,7 @@ use crate::world::database::exec::plan::{BoundIndex, Conflict, ConflictUpdate, I
 use crate::world::database::sql::expr::{Expr, Volatile};
 use crate::world::database::sql::refuse::sql_error;
 use crate::world::database::store::{
-    Entered, Key, KeyCheck, Level, Locked, Purpose, RowRequest, Stop, Store, Strength, VersionId, WaitPolicy,
+    Entered, Key, KeyCheck, Level, Locked, Purpose, RowRequest, Stop, Store, Strength, TableId, VersionId, WaitPolicy,
 };
 
 use super::select::cell;
@@ -137,7 +137,7 @@ impl<'p> Exec<'p> {
             };
             let id = index.id;
             let drawn = index.keys.iter().any(|key| is_drawn(key, source));
-            let (_, entered) = self.enter(index, drawn, speculative, |store, _| {
+            let (_, entered) = self.enter(table, index, drawn, speculative, |store, _| {
                 Ok((table, store.enter_key(session, id, key, version, check)?))
             })?;
             if let Entered::Conflict(_) = entered {
@@ -159,6 +159,7 @@ impl<'p> Exec<'p> {
     /// Enters or looks for a key: something that others may want, where the index is unique.
     fn enter<T: Journaled>(
         &mut self,
+        table: TableId,
         index: &BoundIndex,
         drawn: bool,
         probed: bool,
@@ -173,7 +174,12 @@ impl<'p> Exec<'p> {
             probed,
             waits: self.pacer.patient(),
         };
-        self.take(access, work)
+        let entered = self.take(access, work)?;
+        if !drawn {
+            let probe = Access::Probe { table: table.0 };
+            self.pacer.note(self.branch, self.session, probe);
+        }
+        Ok(entered)
     }
 
     /// The key of a row in an index; `None` when the row is not in its predicate.
@@ -239,7 +245,7 @@ impl<'p> Exec<'p> {
                 continue;
             };
             let id = index.id;
-            let (_, found) = self.enter(index, false, false, |store, _| {
+            let (_, found) = self.enter(table, index, false, false, |store, _| {
                 Ok((table, store.probe_key(session, id, &key, None)?))
             })?;
             if found.is_some() {
@@ -352,7 +358,7 @@ impl<'p> Exec<'p> {
             // A version with the same keys takes none.
             let (_, entered) = match heap_only {
                 true => self.op(work)?,
-                false => self.enter(index, false, false, work)?,
+                false => self.enter(table, index, false, false, work)?,
             };
             if let Entered::Conflict(_) = entered {
                 return Err(Stop::Error(duplicate(index)));
