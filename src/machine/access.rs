@@ -74,6 +74,8 @@ pub enum Access {
     Write {
         /// The table.
         table: u16,
+        /// A row that was not there before: nobody finds it by its keys until these are entered.
+        fresh: bool,
     },
     /// A key was looked for among the rows of a table. Who is changing a row that has it is waited for, also where the key stays the same.
     Probe {
@@ -95,10 +97,22 @@ impl Access {
         match (self, other) {
             (Read { table: one }, Publish { table: two })
             | (Publish { table: one }, Read { table: two })
-            | (Mark { table: one }, Write { table: two })
-            | (Write { table: one }, Mark { table: two })
-            | (Probe { table: one }, Write { table: two })
-            | (Write { table: one }, Probe { table: two }) => one == two,
+            | (Mark { table: one }, Write { table: two, .. })
+            | (Write { table: one, .. }, Mark { table: two })
+            | (
+                Probe { table: one },
+                Write {
+                    table: two,
+                    fresh: false,
+                },
+            )
+            | (
+                Write {
+                    table: one,
+                    fresh: false,
+                },
+                Probe { table: two },
+            ) => one == two,
             (Sequence { sequence: one }, Sequence { sequence: two }) => one == two,
             (
                 Row { table, strength, .. },

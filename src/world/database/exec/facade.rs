@@ -514,7 +514,7 @@ impl Database {
         };
         match after {
             Some(Row { table: of, .. }) => format!("has locked a row of {}", table(of)),
-            Some(Write { table: of }) => format!("has written a row of {}", table(of)),
+            Some(Write { table: of, .. }) => format!("has written a row of {}", table(of)),
             Some(Key { index, .. }) => {
                 let mut indexes = catalog.tables.values().flat_map(|table| table.indexes.iter());
                 let known = indexes.find(|known| known.id.0 == index);

@@ -123,7 +123,10 @@ impl<'p> Exec<'p> {
     ) -> Result<Result<VersionId, ()>, Stop> {
         let (session, table) = (self.session, target.table.id);
         let stored = Row::clone(&row);
-        let write = Access::Write { table: table.0 };
+        let write = Access::Write {
+            table: table.0,
+            fresh: true,
+        };
         let (_, version) = self.take(write, |store, _| Ok((table, store.insert(session, table, stored)?)))?;
         for (place, index) in target.indexes.iter().enumerate() {
             let Some(key) = self.key(target, index, &row)? else {
@@ -176,8 +179,8 @@ impl<'p> Exec<'p> {
         };
         let entered = self.take(access, work)?;
         if !drawn {
-            let probe = Access::Probe { table: table.0 };
-            self.pacer.note(self.branch, self.session, probe);
+            // Only whoever changes such a row can notice: what this statement does next is the same before that change and after it.
+            self.branch.note(self.session, Access::Probe { table: table.0 });
         }
         Ok(entered)
     }
@@ -334,7 +337,10 @@ impl<'p> Exec<'p> {
         };
         let key_change = target.key_columns.iter().any(|column| before[*column] != new[*column]);
         let stored = Row::clone(&new);
-        let write = Access::Write { table: table.0 };
+        let write = Access::Write {
+            table: table.0,
+            fresh: false,
+        };
         let (_, next) = self.take(write, |store, _| {
             Ok((table, store.update(session, table, version, stored, key_change)?))
         })?;

@@ -152,9 +152,13 @@ impl<'p> Exec<'p> {
     /// Deletes a row that is locked.
     pub(super) fn remove(&mut self, target: &'p Target, version: VersionId, old: &Cell) -> Result<(), Stop> {
         let (session, table) = (self.session, target.table.id);
-        self.take(Access::Write { table: table.0 }, |store, _| {
-            store.delete(session, table, version)
-        })?;
+        self.take(
+            Access::Write {
+                table: table.0,
+                fresh: false,
+            },
+            |store, _| store.delete(session, table, version),
+        )?;
         if let Some(row) = &old.row {
             self.deleted(target, row, version);
         }
