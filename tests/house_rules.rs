@@ -153,7 +153,10 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     for entry in entries.flatten() {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(files(&path, extension));
+            // What was built of an example that is a crate of its own is nobody's text.
+            if path.file_name().is_none_or(|name| name != "target") {
+                found.extend(files(&path, extension));
+            }
         } else if path.extension().is_some_and(|own| own == extension) {
             found.push(path);
         }
