@@ -34,6 +34,8 @@ pub struct LoomOptions {
     pub max_steps: usize,
     /// Stop after so much time.
     pub max_time: Option<Duration>,
+    /// So much of it is over already.
+    pub spent: Duration,
 }
 
 impl Default for LoomOptions {
@@ -43,13 +45,15 @@ impl Default for LoomOptions {
             preemptions: vec![Some(0), Some(1), Some(2), Some(3), None],
             max_steps: 1_000,
             max_time: None,
+            spent: Duration::ZERO,
         }
     }
 }
 
 /// Runs the system on loom. What came to no end within even the first bound is `unknown`.
 pub fn loom(system: &System, options: &LoomOptions) -> Finding {
-    let started = Instant::now();
+    let now = Instant::now();
+    let started = now.checked_sub(options.spent).unwrap_or(now);
     let mut best: Option<(Option<usize>, Collected)> = None;
     let mut cut = None;
     for bound in &options.preemptions {

@@ -34,6 +34,8 @@ pub struct ShuttleOptions {
     pub seed: u64,
     /// Stop after so much time.
     pub max_time: Option<Duration>,
+    /// So much of it is over already.
+    pub spent: Duration,
 }
 
 impl Default for ShuttleOptions {
@@ -45,13 +47,15 @@ impl Default for ShuttleOptions {
             max_steps: 1_000,
             seed: 0,
             max_time: None,
+            spent: Duration::ZERO,
         }
     }
 }
 
 /// Runs the system on shuttle.
 pub fn shuttle(system: &System, options: &ShuttleOptions) -> Finding {
-    let started = Instant::now();
+    let now = Instant::now();
+    let started = now.checked_sub(options.spent).unwrap_or(now);
     let seed = (u64::from(system.spec().fingerprint()) << 32) ^ options.seed;
     let outcome = quiet::run(|| {
         let mut collected = Collected::default();

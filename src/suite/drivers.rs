@@ -89,9 +89,11 @@ impl Drivers {
             Driver::Explore => case.explored(self, watch).clone(),
             Driver::Loom => loomed(case, self.max_time(scenario)),
             Driver::Shuttle => {
-                let (system, max_time) = surveyed(case, self.max_time(scenario));
+                let max_time = self.max_time(scenario);
+                let (system, spent) = surveyed(case, max_time);
                 let options = ShuttleOptions {
                     max_time,
+                    spent,
                     ..shuttle_options(&scenario.limits)
                 };
                 shuttle(system, &options)
@@ -146,11 +148,11 @@ impl Drivers {
     }
 }
 
-/// The system with its statements stopped where somebody could notice, and what is left of a driver's time after that was found out.
-fn surveyed(case: &Case, max_time: Option<Duration>) -> (&System, Option<Duration>) {
+/// The system with its statements stopped where somebody could notice, and how long it took to find that out.
+fn surveyed(case: &Case, max_time: Option<Duration>) -> (&System, Duration) {
     let started = Instant::now();
     let system = case.surveyed(max_time);
-    (system, max_time.map(|most| most.saturating_sub(started.elapsed())))
+    (system, started.elapsed())
 }
 
 /// loom. Where nobody asked for it by name it is a second opinion that must not cost more than the first: it runs without a bound on preemptions, and
@@ -160,8 +162,8 @@ fn loomed(case: &Case, max_time: Option<Duration>) -> Finding {
     let limits = &scenario.limits;
     let asked = scenario.drivers_named || limits.preemptions.is_some() || limits.schedules.is_some();
     let mut options = loom_options(limits);
-    let (system, left) = surveyed(case, max_time);
-    options.max_time = left;
+    let (system, spent) = surveyed(case, max_time);
+    (options.max_time, options.spent) = (max_time, spent);
     if !asked {
         options.max_permutations = LOOM_BUDGET;
         options.preemptions = vec![None];
