@@ -77,6 +77,7 @@ impl Explorer {
                     max_permutations: usize::MAX,
                     preemptions: vec![None],
                     max_steps: 10_000,
+                    spent: Duration::ZERO,
                     max_time: None,
                 };
                 Took::of(&loom(system, &options))
