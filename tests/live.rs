@@ -1,16 +1,10 @@
 //! Unmodified async code over tokio-postgres is explored as it is.
 
-use deadheat::live::{Race, World};
-use tokio_postgres::{Client, Error, NoTls};
+mod client;
 
-/// As code connects that knows nothing of deadheat.
-async fn connect(world: &World) -> Client {
-    let (client, connection) = tokio_postgres::connect(world.database_url(), NoTls)
-        .await
-        .expect("connected");
-    tokio::spawn(connection);
-    client
-}
+use client::connect;
+use deadheat::live::{Race, World};
+use tokio_postgres::Error;
 
 const VOUCHERS: &str = "create table vouchers (code text primary key, left_over int not null); create table redemptions (id bigint generated always as identity primary key, code text not null)";
 const ONCE: &str = "select code from redemptions group by code having count(*) > 1";

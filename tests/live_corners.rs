@@ -1,18 +1,13 @@
 //! What real code does beside the straight path: a second connection, timers, threads, panics, values of its own. Each is explored, or refused in clear words.
 
+mod client;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use client::connect;
 use deadheat::live::{Findings, Race, World};
-use tokio_postgres::{Client, Error, NoTls};
-
-async fn connect(world: &World) -> Client {
-    let (client, connection) = tokio_postgres::connect(world.database_url(), NoTls)
-        .await
-        .expect("connected");
-    tokio::spawn(connection);
-    client
-}
+use tokio_postgres::{Error, NoTls};
 
 const TABLE: &str = "create table items (id int primary key, owner uuid, at timestamptz, note text)";
 

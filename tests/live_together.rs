@@ -1,17 +1,12 @@
 //! What real code keeps in memory, requests share in life and not while each is learned by itself: that is noticed, and there is no verdict then.
 
+mod client;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use client::connect;
 use deadheat::live::{Findings, Race, World};
-use tokio_postgres::{Client, Error, NoTls};
-
-async fn connect(world: &World) -> Client {
-    let (client, connection) = tokio_postgres::connect(world.database_url(), NoTls)
-        .await
-        .expect("connected");
-    tokio::spawn(connection);
-    client
-}
+use tokio_postgres::{Client, Error};
 
 const ROOMS: &str = "create table rooms (id int primary key, seats int not null);";
 

@@ -1,5 +1,6 @@
 //! What the server answers counts: values that it makes up, moments, orders and waits are compared with the model's, and what a limit cut short is not decided.
 
+mod case;
 mod server;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use deadheat::drive::postgres::source::Server;
 use deadheat::drive::postgres::stage::Stage;
 use deadheat::drive::postgres::{Options, run, walks};
 use deadheat::explore::{Evidence, Finding, Limit, Verdict, explore};
-use deadheat::scenario::{Library, Scenario};
+use deadheat::scenario::Scenario;
 use deadheat::suite::{self, Drivers, Plan, Teller};
 use deadheat::system::{Points, Schedule};
 
@@ -42,18 +43,7 @@ when = "always"
 query = "{query}"
 "#
     );
-    read(&text)
-}
-
-fn read(text: &str) -> Scenario {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("case.toml");
-    std::fs::write(&path, text).expect("it can be written");
-    let loaded = match Library::default().load_file(&path) {
-        Ok(loaded) => loaded,
-        Err(error) => panic!("{error}"),
-    };
-    loaded.into_iter().next().expect("one scenario")
+    case::scenario(&text)
 }
 
 const NONE: &str = "select 1 where false";
@@ -133,7 +123,7 @@ query = "select 1 where (select count(*) from t) > 1"
 [expect]
 violates = ["only-one"]
 "#;
-    let scenario = read(text);
+    let scenario = case::scenario(text);
     let explored = explore(&scenario.system, &deadheat::explore::Options::default());
     let found = explored
         .counterexample()

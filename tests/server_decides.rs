@@ -1,28 +1,19 @@
 //! Where the real server decides, the run is followed: a race is no reason to leave a schedule out, and an order that SQL leaves open is no
 //! difference. What must be alike still is: the number in a command tag too.
 
+mod case;
 mod server;
 
 use std::sync::Arc;
 
+use case::scenario;
 use deadheat::drive::postgres::conductor::{Conducted, conduct};
 use deadheat::drive::postgres::source::Server;
 use deadheat::drive::postgres::stage::Stage;
 use deadheat::drive::postgres::{Options, run, walks};
 use deadheat::explore::{Finding, Verdict, classes, explore};
-use deadheat::scenario::{Library, Scenario};
+use deadheat::scenario::Scenario;
 use deadheat::system::{Points, Schedule};
-
-fn scenario(text: &str) -> Scenario {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("case.toml");
-    std::fs::write(&path, text).expect("it can be written");
-    let loaded = match Library::default().load_file(&path) {
-        Ok(loaded) => loaded,
-        Err(error) => panic!("{error}"),
-    };
-    loaded.into_iter().next().expect("one scenario")
-}
 
 const CROSSWISE: &str = r#"title = "Two rows, locked in opposite order"
 [world]

@@ -1,17 +1,9 @@
 //! What the services beside the database may answer, besides what they usually do.
 
-use std::path::Path;
+mod case;
 
-use deadheat::document::Source;
+use case::untitled;
 use deadheat::explore::{Finding, Options, Verdict, brute_force, explore};
-use deadheat::scenario::{Library, Scenario};
-
-fn scenario(text: &str) -> Scenario {
-    let text = format!("title = \"a case\"\n{text}\n");
-    let read = Library::default().read("case", Path::new("case.toml"), Source::new("case.toml", text));
-    let scenarios = read.unwrap_or_else(|problems| panic!("{problems:?}"));
-    scenarios.into_iter().next().expect("one scenario")
-}
 
 fn verdicts(finding: &Finding) -> Vec<(&str, Verdict)> {
     let judged = finding.invariants.iter();
@@ -20,7 +12,7 @@ fn verdicts(finding: &Finding) -> Vec<(&str, Verdict)> {
 
 /// Explores it, with all that makes it fast and in the plainest way: both say the same.
 fn judged(text: &str) -> Vec<(String, Verdict)> {
-    let scenario = scenario(text);
+    let scenario = untitled(text);
     let found = explore(&scenario.system, &Options::default());
     let plainly = brute_force(&scenario.system, &Options::default());
     assert_eq!(verdicts(&found), verdicts(&plainly), "{text}");
@@ -57,7 +49,7 @@ fn a_key_whose_first_request_has_no_answer_yet_may_be_in_use() {
     let found = judged(&two);
     assert_eq!(found[0].1, Verdict::Held);
     assert_eq!(found[1].1, Verdict::Violated);
-    let told = explore(&scenario(&two).system, &Options::default());
+    let told = explore(&untitled(&two).system, &Options::default());
     let outcomes: Vec<String> = told
         .outcomes
         .iter()

@@ -1,28 +1,23 @@
 //! Clocks and values that a server makes up are the world's: the model and the real server agree on them, from the seed to the last row.
 
+mod case;
 mod server;
 
 use std::path::Path;
 
+use case::untitled;
 use deadheat::document::Source;
 use deadheat::drive::postgres::source::Server;
 use deadheat::drive::postgres::{self, walks};
 use deadheat::explore::{self, Verdict, explore};
-use deadheat::scenario::{Library, Scenario};
+use deadheat::scenario::Library;
 
 /// Schedules of each scenario on the server.
 const RUNS: usize = 12;
 
-fn scenario(text: &str) -> Scenario {
-    let text = format!("title = \"a case\"\n{text}\n");
-    let read = Library::default().read("case", Path::new("case.toml"), Source::new("case.toml", text));
-    let scenarios = read.unwrap_or_else(|problems| panic!("{problems:?}"));
-    scenarios.into_iter().next().expect("one scenario")
-}
-
 /// Every promise of the scenario holds in every order of the model, and schedules go alike on the server.
 fn holds_on_both(server: Option<&Server>, text: &str) {
-    let scenario = scenario(text);
+    let scenario = untitled(text);
     let found = explore(&scenario.system, &explore::Options::default());
     assert_eq!(found.verdict, Verdict::Held, "{:?}\n{text}", found.invariants);
     let Some(server) = server else { return };
