@@ -471,6 +471,23 @@ impl Finding {
         all.min_by_key(|counterexample| counterexample.schedule.steps.len())
     }
 
+    /// Schedules worth running elsewhere, each once: those of the counterexamples, and a run to each outcome, up to so many.
+    pub fn schedules(&self, most_outcomes: usize) -> Vec<Schedule> {
+        let counterexamples = self
+            .invariants
+            .iter()
+            .filter_map(|judged| judged.counterexample.as_ref());
+        let broken = counterexamples.map(|found| &found.schedule);
+        let reached = self.outcomes.iter().filter_map(|reached| reached.witness.as_ref());
+        let mut schedules: Vec<Schedule> = Vec::new();
+        for schedule in broken.chain(reached.take(most_outcomes)) {
+            if !schedules.contains(schedule) {
+                schedules.push(schedule.clone());
+            }
+        }
+        schedules
+    }
+
     /// The counterexample of an invariant.
     pub fn of(&self, invariant: &str) -> Option<&Judged> {
         self.invariants.iter().find(|judged| &*judged.invariant == invariant)

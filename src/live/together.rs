@@ -23,21 +23,13 @@ const SEED: u64 = 11;
 pub(super) struct Company {
     /// Schedules that were followed to their end.
     pub(super) followed: u64,
-    /// Schedules in which the code sleeps or can't go on, followed up to there.
-    pub(super) partly: u64,
     /// How the code does something else in company, and the schedule.
     pub(super) parted: Option<(String, Schedule)>,
 }
 
 /// Follows the schedules of a finding, and some more. `along` makes the same system with code that runs together.
 pub(super) fn run(system: &System, finding: &Finding, along: impl Fn(&Together) -> System) -> Company {
-    let counterexamples = finding
-        .invariants
-        .iter()
-        .filter_map(|judged| judged.counterexample.as_ref())
-        .map(|found| &found.schedule);
-    let witnesses = finding.outcomes.iter().filter_map(|reached| reached.witness.as_ref());
-    let mut schedules: Vec<Schedule> = counterexamples.chain(witnesses.take(OUTCOMES)).cloned().collect();
+    let mut schedules = finding.schedules(OUTCOMES);
     if finding.evidence == Evidence::Exhausted {
         // Every history is known then, and nothing is asked anew.
         schedules.extend(walks(system, SEED).take(DRAWN));
@@ -51,7 +43,7 @@ pub(super) fn run(system: &System, finding: &Finding, along: impl Fn(&Together) 
         follow(&along(&together), schedule, &together);
         match together.over() {
             None => company.followed += 1,
-            Some(Over::LeftOut) => company.partly += 1,
+            Some(Over::LeftOut) => {}
             Some(Over::Parted(how)) => {
                 company.parted = Some((how, schedule.clone()));
                 return company;

@@ -11,7 +11,7 @@ use crate::drive::shuttle::{ShuttleOptions, shuttle};
 use crate::drive::storm::{Storm, StormOptions, storm};
 use crate::explore::{Driver, Evidence, Finding, Options, Progress, Verdict, explore};
 use crate::scenario::{Limits, MOST_CLIENTS, Scenario};
-use crate::system::{Points, Schedule, System};
+use crate::system::{Points, System};
 use crate::world::database::Database;
 
 /// Runs scenarios with drivers; holds what runs share.
@@ -201,18 +201,7 @@ fn storms(scenario: &Scenario, max_time: Option<Duration>) -> Finding {
 /// On the server: every counterexample of the explorer, a run to each outcome that it reached, and random runs.
 fn on_postgres(case: &Case, explored: &Finding, server: &Server, max_time: Option<Duration>) -> Finding {
     let scenario = &case.scenario;
-    let counterexamples = explored
-        .invariants
-        .iter()
-        .filter_map(|judged| judged.counterexample.as_ref())
-        .map(|found| &found.schedule);
-    let witnesses = explored.outcomes.iter().filter_map(|reached| reached.witness.as_ref());
-    let mut schedules: Vec<Schedule> = Vec::new();
-    for schedule in counterexamples.chain(witnesses) {
-        if !schedules.contains(schedule) {
-            schedules.push(schedule.clone());
-        }
-    }
+    let mut schedules = explored.schedules(usize::MAX);
     let most = scenario.limits.schedules.unwrap_or(MOST_ON_POSTGRES);
     schedules.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     let room = most.saturating_sub(schedules.len() as u64).min(RANDOM_ON_POSTGRES);
