@@ -315,8 +315,7 @@ impl<'a> Moves<'a> {
         let first = self.moves.len() as u32;
         let mut guard: SmallVec<[(u16, u32); 2]> = SmallVec::new();
         for (step, after, taken) in &ways {
-            self.has_learned |= self.learned.add(&taken.log);
-            self.learned.waits |= taken.events.iter().any(|event| matches!(event, Event::Blocked { .. }));
+            self.learn(taken);
             for other in touched(&taken.footprint).chain(changed(&before, after)) {
                 let entry = self.parts.place(other) as u16;
                 let is_own = usize::from(entry) == place;
@@ -356,6 +355,11 @@ impl<'a> Moves<'a> {
         services || database
     }
 
+    fn learn(&mut self, taken: &Taken) {
+        self.has_learned |= self.learned.add(&taken.log);
+        self.learned.waits |= taken.events.iter().any(|event| matches!(event, Event::Blocked { .. }));
+    }
+
     fn tick(&mut self, row: &[u32], into: &mut Expansion) {
         let before = self.parts.read().state(row);
         if !self.system.is_enabled(&before, Action::Tick) {
@@ -366,8 +370,7 @@ impl<'a> Moves<'a> {
         self.system.outcomes(&before, Action::Tick, &mut ways);
         self.computed += 1;
         for (step, after, taken) in &ways {
-            self.has_learned |= self.learned.add(&taken.log);
-            self.learned.waits |= taken.events.iter().any(|event| matches!(event, Event::Blocked { .. }));
+            self.learn(taken);
             let read = Read {
                 database: true,
                 services: true,

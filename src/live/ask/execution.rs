@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::member::{Make, Member, Pulse, STACK, TURNS, Waits};
+use super::member::{Make, Member, Pulse, Quiet, STACK, Waits};
 use crate::live::wire::Asked;
 use crate::machine::{Reply, Response};
 use crate::world::database::Database;
@@ -136,8 +136,7 @@ fn run(make: &Make, database: Arc<Database>, orders: Receiver<Reply>, tell: Send
             orders,
             tell,
             since: Instant::now(),
-            seen: 0,
-            quiet: 0,
+            quiet: Quiet::default(),
             guard: None,
             expired: false,
         };
@@ -166,8 +165,7 @@ struct Conductor {
     orders: Receiver<Reply>,
     tell: Sender<Told>,
     since: Instant,
-    seen: u64,
-    quiet: u32,
+    quiet: Quiet,
     guard: Option<Pin<Box<Sleep>>>,
     expired: bool,
 }
@@ -179,7 +177,7 @@ impl Future for Conductor {
         let this = &mut *self;
         this.pulse.wakes(context);
         if this.member.poll(context) {
-            this.quiet = 0;
+            this.quiet.end();
         }
         if let Some(guard) = &mut this.guard
             && guard.as_mut().poll(context).is_ready()
@@ -187,16 +185,10 @@ impl Future for Conductor {
             this.guard = None;
             this.expired = true;
         }
-        if !this.pulse.has_turned() {
+        if !this.pulse.has_turned() || !this.quiet.is_rest(this.member.stirs()) {
             return Poll::Pending;
         }
-        let stirs = this.member.stirs();
-        this.quiet = if stirs == this.seen { this.quiet + 1 } else { 0 };
-        this.seen = stirs;
-        if this.quiet < TURNS {
-            return Poll::Pending;
-        }
-        this.quiet = 0;
+        this.quiet.end();
         let waits = this.member.waits();
         let Some((next, waiting)) = this.next(waits.clone()) else {
             // It waits for its timers, or for nothing.

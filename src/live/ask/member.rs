@@ -22,7 +22,7 @@ pub(crate) type Task = Pin<Box<dyn Future<Output = Option<Response>>>>;
 pub(crate) type Make = Arc<dyn Fn(World) -> Task + Send + Sync>;
 
 /// How many turns of the driver have to go by without anything from the code: one finds what was written to it, one what it wrote then.
-pub(super) const TURNS: u32 = 4;
+const TURNS: u32 = 4;
 
 /// Deep futures of builds without optimisation need more than the usual.
 pub(super) const STACK: usize = 8 << 20;
@@ -56,6 +56,27 @@ impl Pulse {
     /// Whether a turn went by since this was asked.
     pub(super) fn has_turned(&self) -> bool {
         self.turns.swap(0, Ordering::SeqCst) > 0
+    }
+}
+
+/// Finds out that everything rests: so many turns went by without anything from the code.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    stirs: u64,
+    turns: u32,
+}
+
+impl Quiet {
+    /// Something moved.
+    pub(super) fn end(&mut self) {
+        self.turns = 0;
+    }
+
+    /// Whether everything rests, now that a turn went by and so much happened on the sockets.
+    pub(super) fn is_rest(&mut self, stirs: u64) -> bool {
+        self.turns = if stirs == self.stirs { self.turns + 1 } else { 0 };
+        self.stirs = stirs;
+        self.turns >= TURNS
     }
 }
 

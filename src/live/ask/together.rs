@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::drawn::Names;
 use super::execution::{LIMIT, Next, runtime};
-use super::member::{Make, Member, Pulse, STACK, TURNS, Waits};
+use super::member::{Make, Member, Pulse, Quiet, STACK, Waits};
 use super::{Does, Learned, Node, is_known, tell, told};
 use crate::machine::{Effect, Failure, Machine, Reply};
 use crate::world::database::Database;
@@ -90,8 +90,7 @@ fn run(orders: Receiver<Order>, tell: &Sender<std::io::Result<Rest>>) -> std::io
         orders,
         tell: tell.clone(),
         moved: None,
-        seen: 0,
-        quiet: 0,
+        quiet: Quiet::default(),
         guard: None,
     });
     runtime.shutdown_background();
@@ -106,8 +105,7 @@ struct Conductor {
     tell: Sender<std::io::Result<Rest>>,
     /// Who was just started or answered.
     moved: Option<usize>,
-    seen: u64,
-    quiet: u32,
+    quiet: Quiet,
     guard: Option<Pin<Box<Sleep>>>,
 }
 
@@ -121,24 +119,16 @@ impl Future for Conductor {
         if !this.members.is_empty() {
             for member in this.members.iter_mut().flatten() {
                 if member.poll(context) {
-                    this.quiet = 0;
+                    this.quiet.end();
                 }
             }
-            if !this.pulse.has_turned() {
-                return Poll::Pending;
-            }
-            let stirs = this.members.iter().flatten().map(Member::stirs).sum();
-            this.quiet = if stirs == this.seen { this.quiet + 1 } else { 0 };
-            this.seen = stirs;
-            if this.quiet < TURNS {
+            let stirs = || this.members.iter().flatten().map(Member::stirs).sum();
+            if !this.pulse.has_turned() || !this.quiet.is_rest(stirs()) {
                 return Poll::Pending;
             }
             let waits = |member: &Option<Member>| member.as_ref().and_then(Member::waits);
-            if this.moved.is_some_and(|place| {
-                this.members
-                    .get(place)
-                    .is_some_and(|member| member.is_some() && waits(member).is_none())
-            }) {
+            let moved = this.moved.and_then(|place| this.members.get(place)?.as_ref());
+            if moved.is_some_and(|member| member.waits().is_none()) {
                 // It may wait for a thread of its own, which holds the clock up: a moment passes only when that is done.
                 let guard = this.guard.get_or_insert_with(|| Box::pin(sleep(MOMENT)));
                 if guard.as_mut().poll(context).is_pending() {
@@ -151,7 +141,7 @@ impl Future for Conductor {
                 return Poll::Ready(Ok(()));
             }
         }
-        this.quiet = 0;
+        this.quiet.end();
         match this.orders.recv() {
             Ok(Order::Start(make, database)) => match Member::start(&make, database) {
                 Ok(member) => {
